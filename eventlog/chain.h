@@ -1,0 +1,40 @@
+#pragma once
+
+#include <string_view>
+
+#include "schemas/chunk.h"
+#include "schemas/ids.h"
+
+namespace landfall {
+
+// The tamper-evident chain of one (run, stream):
+//   h(0) = SHA-256(0x02 | "landfall" | node | counter u32 LE | nonce u32 LE | stream u8)
+//   h(i) = SHA-256(0x00 | h(i-1) | row i)
+Digest chain_start(const RunStream& of);
+
+// Hashes on with one digest context, looked up once. Not for two threads at a time.
+class ChainHasher {
+ public:
+  ChainHasher();
+  ~ChainHasher();
+  ChainHasher(const ChainHasher&) = delete;
+  ChainHasher& operator=(const ChainHasher&) = delete;
+
+  void extend(Digest& chain, std::string_view row);
+  // Over `varint length, row` sequences as in DecodedChunk::rows.
+  void extend_rows(Digest& chain, std::string_view rows);
+
+ private:
+  void* context_;
+  const void* digest_;
+};
+
+// Decodes the chunk and proves its chain from chain_before to chain_after. Errors: as decode_chunk, and `corrupt` where
+// the chain does not come out.
+Result<DecodedChunk> verify_chunk(std::string_view chunk, ChainHasher& hasher);
+
+// The sub-range first..last of a chunk, as a chunk of its own with the right chain values.
+// Errors: `out_of_range` where the range is not inside the chunk; as verify_chunk.
+Result<std::string> cut_chunk(std::string_view chunk, std::uint64_t first, std::uint64_t last, ChainHasher& hasher);
+
+}  // namespace landfall

@@ -1,0 +1,118 @@
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "crdt/received_context.h"
+#include "eventlog/loop.h"
+#include "eventlog/store.h"
+#include "schemas/chunk.h"
+#include "schemas/event.h"
+
+namespace landfall {
+
+struct LogOptions {
+  NodeId node;
+  std::string boot_id;   // of the machine, as the caller read it
+  std::string software;
+  ClockClass clock = ClockClass::synced;
+};
+
+// A durable, append-only set of events, own and foreign, each named by its dot, stored as chunks.
+//
+// Invariants:
+//   - an own stream's events have seqs 1..n without a gap; a foreign one may have gaps, which received() names;
+//   - a dot names one row for ever: a second row under a known dot is `conflict`, never a merge;
+//   - chunk, index, state and received context of one commit are one batch: never one without the others.
+// Cutting is not identity: two replicas may hold the same events in different chunks.
+//
+// Loop thread only. The Loop and the Store must outlive the Log.
+class Log {
+ public:
+  // Mints a new run, whose first event (stream control) names the parent run, its heads and whether the anchor proved a
+  // loss, and reads what is needed to go on: cost is one seek per known (run, stream).
+  // Errors: `corrupt` naming the first bad thing, `disk`.
+  static Result<std::unique_ptr<Log>> open(Loop& loop, Store& store, LogOptions options);
+  virtual ~Log() = default;
+
+  // ---- writing
+
+  struct Appended {
+    Dot first;
+    std::uint64_t count;
+  };
+  using OnAppended = std::function<void(Result<Appended>)>;
+  // Names the events with the next own dots of `stream` and stores them, stamping HybridTime and clock class (those in
+  // `events` are ignored). Copies what it needs before it returns. `done` runs on the loop once they are A1, in order
+  // per stream and never inside this call: only then may anybody outside this node hear of them. `meta` rides in the
+  // same batch as the last event, under the caller's own key prefix ("x/...").
+  // Errors passed to `done`: `out_of_range` (no event of the call is stored), `unavailable` (log_pending_bytes_max),
+  // `disk` (the log is finished until reopened).
+  struct Meta {
+    std::string key, value;
+  };
+  virtual void append(Stream stream, std::span<const Event> events, std::vector<Meta> meta, OnAppended done) = 0;
+  void append(Stream stream, std::span<const Event> events, OnAppended done) { append(stream, events, {}, std::move(done)); }
+
+  using OnIngested = std::function<void(Status)>;
+  // Stores a foreign chunk as received, after proving its rows, chain and fit with its neighbours; what is already here
+  // is cut off, and a chunk that is here altogether completes at once. `done` runs when it is A1.
+  // Errors passed to `done`: `corrupt` or `out_of_range` (the bytes), `conflict` (a dot with two contents: a fork),
+  // `unavailable` (bounds), `disk`.
+  virtual void ingest(std::string chunk, OnIngested done) = 0;
+
+  // Own small facts beside the log ("x/..." keys), durable like events.
+  virtual void put_meta(std::vector<Meta> meta, std::function<void(Status)> done) = 0;
+  virtual Result<std::string> get_meta(std::string_view key) const = 0;
+
+  // ---- reading: only what is A1
+
+  virtual const ReceivedContext& received() const = 0;  // own runs included
+  virtual const RunId& run() const = 0;                 // the open one
+  virtual std::vector<RunId> runs() const = 0;          // all known, own and foreign, ordered
+  virtual bool degraded() const = 0;                    // the anchor proved a loss at open
+
+  struct StoredChunk {
+    ChunkHeader header;
+    std::string bytes;
+  };
+  // Chunks of one (run, stream) in order, from the one that holds `from` or the next after it, as stored: the first may
+  // begin before `from`. Stops once bytes_max is passed (at least one chunk comes if there is one).
+  // Errors: `disk`, `corrupt`.
+  virtual Result<std::vector<StoredChunk>> read(const RunStream& of, std::uint64_t from, std::size_t bytes_max) const = 0;
+
+  // Calls `visit` for chunks whose index names `subject` (prefix match), newest run last, in order per (run, stream).
+  using VisitChunk = std::function<bool(const StoredChunk&)>;
+  virtual Status find(std::string_view subject_prefix, const VisitChunk& visit) const = 0;
+
+  // ---- following
+
+  struct Range {
+    RunStream of;
+    std::uint64_t first, last;
+  };
+  using Subscription = std::uint64_t;
+  // `notify` runs on the loop after each commit, for every range that became A1 in a stream of `streams` (bit per
+  // stream), own and foreign. Readers then use read().
+  virtual Subscription subscribe(std::uint8_t streams, std::function<void(const Range&)> notify) = 0;
+  virtual void unsubscribe(Subscription subscription) = 0;
+
+  // Bytes accepted by append and ingest and not yet A1.
+  virtual std::size_t pending_bytes() const = 0;
+};
+
+// What `landfall log verify` proves, without opening the log for writing.
+struct VerifyReport {
+  std::uint64_t runs = 0, chunks = 0, events = 0, bytes_stored = 0;
+  std::map<RunStream, std::uint64_t> events_by_stream;
+  std::vector<std::string> faults;  // first 100, each naming run, stream and seq
+};
+// Reads every chunk: rows, chain, neighbours, received context, run starts and anchor agree. `progress` is called every
+// few thousand events with the number so far.
+Result<VerifyReport> verify_log(const Store& store, const std::function<void(std::uint64_t)>& progress);
+
+}  // namespace landfall

@@ -1,0 +1,47 @@
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+
+// Every bound of the product, with the policy at the bound. A bound that is not here does not exist.
+
+namespace landfall {
+
+// Events and chunks. Beyond: append refuses with out_of_range; a decoder refuses the whole chunk.
+inline constexpr std::size_t event_payload_bytes_max = 256 << 10;
+inline constexpr std::size_t event_subject_bytes_max = 1024;
+inline constexpr std::size_t event_attributes_bytes_max = 4096;
+inline constexpr std::size_t event_row_bytes_max = event_payload_bytes_max + event_subject_bytes_max + event_attributes_bytes_max + 64;
+// A chunk is closed when one more event would pass either; one event alone always fits.
+inline constexpr std::size_t chunk_rows_bytes_max = 512 << 10;
+inline constexpr std::size_t chunk_events_max = 4096;
+// Rows shorter than this are stored as they are: zstd gains nothing below.
+inline constexpr std::size_t chunk_compress_bytes_min = 256;
+
+// Frames. Beyond: the session is closed with a typed error, nothing is applied.
+inline constexpr std::size_t frame_bytes_max = 1 << 20;
+inline constexpr std::size_t frame_before_hello_bytes_max = 64 << 10;
+inline constexpr int frame_nesting_max = 16;
+
+// Received context, as decoded from a peer. Beyond: refused with out_of_range.
+inline constexpr std::size_t received_context_bytes_max = 512 << 10;
+inline constexpr std::size_t received_context_entries_max = 65536;
+inline constexpr std::uint64_t received_context_above_max = 1 << 20;  // dots above the base, per run and stream
+
+// The log. Beyond: append completes with unavailable at once, the caller keeps the event.
+inline constexpr std::size_t log_pending_bytes_max = 64 << 20;
+// The sparse index names this many subjects of a chunk; a chunk with more is found by time alone.
+inline constexpr std::size_t index_subjects_per_chunk_max = 32;
+
+// Session. Bytes in flight that a receiver allows; the sender waits at the bound.
+inline constexpr std::size_t session_credit_bytes = 8 << 20;
+inline constexpr std::chrono::seconds session_heartbeat{300};
+
+// MQTT capture. Ring full: the publisher waits up to ring_wait, then is disconnected without an acknowledgement.
+inline constexpr std::size_t ring_bytes = 16 << 20;
+inline constexpr std::chrono::milliseconds ring_wait{2000};
+inline constexpr std::size_t mqtt_payload_bytes_max = event_payload_bytes_max;  // beyond: refused, counted, logged once a minute
+inline constexpr std::size_t dedupe_window_events = 65536;                      // oldest id forgotten first
+
+}  // namespace landfall
