@@ -18,6 +18,6 @@ step "configure, preset $preset"
 export CCACHE_BASEDIR=$PWD CCACHE_NOHASHDIR=1 CCACHE_SLOPPINESS=time_macros
 cmake --preset "$preset" | tail -n 3
 step "build"
-NINJA_STATUS='[%f/%t, %e s] ' cmake --build --preset "$preset" | awk '/warning:|error:|FAILED/ || NR % 25 == 0'
+NINJA_STATUS='[%f/%t, %e s] ' cmake --build --preset "$preset" | awk '/FAILED/ { all = 1 } all || /warning:/ || NR % 25 == 0 { print; fflush() }'
 step "tests"
 exec ctest --preset "$preset"
