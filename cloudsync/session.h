@@ -1,6 +1,9 @@
 #pragma once
 
+#include <deque>
 #include <functional>
+#include <map>
+#include <memory>
 #include <optional>
 #include <set>
 #include <string>
@@ -11,9 +14,12 @@
 
 namespace landfall {
 
+class Outbox;
+
 struct SessionOptions {
   std::uint8_t wants = 0;             // streams of the peer's runs to subscribe to
   std::uint8_t offers = 0x7f;         // streams of own runs the peer may have
+  std::uint8_t peer_wanted = 0x07;    // what the peer subscribed to when we last spoke: for the optimistic push
   std::size_t credit_bytes = session_credit_bytes;
   std::uint64_t link_bytes_per_second = 0;  // configured rate; 0: measured
   Duration heartbeat = session_heartbeat;
@@ -23,41 +29,96 @@ struct SessionOptions {
 
 // One anti-entropy session with one peer, the same on both ends (crdt.md 3.1): hello with received context, optimistic
 // push of what the peer lacked when last heard of, chunks by stream priority, durable acks, credits, heartbeats. It may
-// be cut at any byte and starts anew with a hello.
+// be cut at any byte and starts anew with a hello. Each end sends runs of its own node only, and refuses any other.
 //
 // Sans-I/O: frames and ticks in, frames and effects out; reads the Log, never a clock. Loop thread only.
 class Session {
  public:
   // What the session asks of its owner, to be done after each call in.
+  struct Ingest {
+    Log::Range range;
+    std::string chunk;
+  };
   struct Effects {
     std::vector<std::string> frames;      // to send, in order
-    std::vector<std::string> ingest;      // chunks for Log::ingest; report each with on_ingested
-    std::optional<Error> close;           // the session is over
+    std::vector<Ingest> ingest;           // for Log::ingest; report each with on_ingested
+    std::optional<Error> close;           // the session is over, after `frames` (the last of which is a bye)
     std::optional<Instant> wake;          // call on_tick then at the latest
   };
 
   // `committed` names what of the peer's runs is A2 here; `peer_had` is what the peer had committed of our runs when we
-  // last spoke, from the log's meta. Both ends may start at once.
+  // last spoke, from the log's meta. Both ends may start at once. Log and committed() must outlive the session.
   Session(const Log& log, Peer peer, SessionOptions options, std::function<const ReceivedContext&()> committed,
           ReceivedContext peer_had);
+  ~Session();
 
   Effects on_open(Instant now, HybridTime time, ClockClass clock);
+  // Any bytes may come. Faults of the peer close the session: `corrupt` and `out_of_range` for what does not decode or
+  // passes a limit, `denied` for a node or a run that is not the peer's.
   Effects on_frame(FrameView frame, Instant now);
   Effects on_tick(Instant now);
-  Effects on_ingested(const RunStream& of, const Status& status, Instant now);
+  Effects on_ingested(const Log::Range& range, const Status& status, Instant now);
   Effects on_committed(const RunStream& of, Instant now);      // A2 advanced here
   Effects on_appended(const Log::Range& range, Instant now);   // new A1 events to offer
   Effects on_drained(std::size_t unsent_bytes, Instant now);
+  Effects on_stop(Error why);                                  // says bye and closes
 
   // What the peer has committed (A2) of our runs, as it said: the edge's ack mark.
-  const ReceivedContext& peer_committed() const;
-  bool in_sync() const;  // nothing to send, nothing in flight, nothing announced and missing
+  const ReceivedContext& peer_committed() const { return peer_committed_; }
+  // What it subscribed to; nothing before its hello.
+  std::optional<std::uint8_t> peer_wants() const { return peer_wants_; }
+  bool in_sync() const;  // the peer said hello; nothing to send, nothing in flight, nothing received and not yet A1
 
   struct Totals {
     std::uint64_t chunks_sent = 0, chunks_received = 0, events_sent = 0, events_received = 0, chunk_bytes_sent = 0,
                   chunk_bytes_received = 0, duplicates = 0, resent = 0;
   };
   const Totals& totals() const;
+
+ private:
+  struct Ingesting {
+    std::uint64_t first, last;
+    std::size_t bytes;
+  };
+  void take_hello(std::string_view body, Instant now, Effects& effects);
+  void take_chunk(std::string_view body, Effects& effects);
+  void take_ack(std::string_view body, Instant now, Effects& effects);
+  bool arriving(const ChunkHeader& header) const;
+  void feed_log(Effects& effects);
+  void send_ack(Instant now, Effects& effects);
+  void send(FrameType type, std::string_view body, Instant now, Effects& effects);
+  void fail(Error why, Effects& effects);
+  std::string hello_body(HybridTime time) const;
+  // What every call in ends with: acks, chunks, hello, heartbeat, silence; sets effects.wake.
+  Effects& settle(Instant now, Effects& effects);
+  void settle_ack(Instant now, Effects& effects);
+  void settle_liveness(Instant now, Effects& effects);
+
+  const Log& log_;
+  Peer peer_;
+  SessionOptions options_;
+  std::function<const ReceivedContext&()> committed_;
+  std::unique_ptr<Outbox> outbox_;
+  ReceivedContext peer_committed_, acked_here_;
+  std::optional<std::uint8_t> peer_wants_;
+  bool over_ = false;
+
+  std::string hello_;        // as first sent, and sent again to a peer that asks
+  HybridTime hello_time_;
+  ClockClass clock_ = ClockClass::untrusted;
+  HybridTime peer_hello_time_;
+  Instant hello_again_;
+  Duration hello_wait_{};
+
+  std::deque<Ingest> held_;  // received, waiting for room in the log
+  std::size_t held_bytes_ = 0, ingesting_bytes_ = 0, bytes_before_hello_ = 0;
+  std::map<RunStream, std::deque<Ingesting>> ingesting_;
+  std::map<RunStream, std::uint64_t> highest_arrived_;
+  std::set<RunStream> ack_due_;
+  std::size_t bytes_since_ack_ = 0;
+
+  Instant opened_, last_ack_, last_sent_, last_heard_;
+  mutable Totals totals_;
 };
 
 }  // namespace landfall

@@ -23,6 +23,9 @@ inline constexpr std::size_t chunk_compress_bytes_min = 256;
 inline constexpr std::size_t frame_bytes_max = 1 << 20;
 inline constexpr std::size_t frame_before_hello_bytes_max = 64 << 10;
 inline constexpr int frame_nesting_max = 16;
+// Text in frames and run starts. Beyond: refused as the frame is; the detail of a bye is cut.
+inline constexpr std::size_t text_bytes_max = 256;
+inline constexpr std::size_t pem_bytes_max = 24 << 10;
 
 // Received context, as decoded from a peer. Beyond: refused with out_of_range.
 inline constexpr std::size_t received_context_bytes_max = 512 << 10;
@@ -37,6 +40,15 @@ inline constexpr std::size_t index_subjects_per_chunk_max = 32;
 // Session. Bytes in flight that a receiver allows; the sender waits at the bound.
 inline constexpr std::size_t session_credit_bytes = 8 << 20;
 inline constexpr std::chrono::seconds session_heartbeat{300};
+// Chunks pushed before the peer's hello; the rest waits for it.
+inline constexpr std::size_t outbox_bytes_before_hello = 60 << 10;
+// Each of the two received contexts of a hello; the rest of a fuller one is left out and sent again.
+inline constexpr std::size_t hello_context_bytes_max = 24 << 10;
+// A link of unknown rate starts with this much in flight; a chunk is never cut below the second.
+inline constexpr std::size_t link_window_bytes_first = 16 << 10;
+inline constexpr std::size_t link_chunk_bytes_min = 1 << 10;
+// The slowest link served: what has not been acknowledged at this rate is sent again.
+inline constexpr std::uint64_t link_bytes_per_second_min = 1 << 10;
 
 // MQTT capture. Ring full: the publisher waits up to ring_wait, then is disconnected without an acknowledgement.
 inline constexpr std::size_t ring_bytes = 16 << 20;

@@ -1,0 +1,353 @@
+#include "cloudsync/outbox.h"
+
+#include <algorithm>
+
+#include "schemas/frame.h"
+#include "schemas/limits.h"
+
+namespace landfall {
+namespace {
+
+using namespace std::chrono_literals;
+
+constexpr std::uint64_t end_unknown = ~std::uint64_t{0};
+constexpr std::size_t first_bulk_stream = 3;
+// Of one byte in share, against stream 3.
+constexpr std::array<std::uint64_t, stream_count> share_cost = {0, 0, 0, 1, 2, 4, 8};
+
+std::size_t index_of(Stream stream) { return static_cast<std::size_t>(stream); }
+bool offered(std::uint8_t streams, std::size_t stream) { return (streams >> stream & 1) != 0; }
+double seconds(Duration d) { return std::chrono::duration<double>(d).count(); }
+
+}  // namespace
+
+Outbox::Outbox(const Log& log, std::uint64_t link_bytes_per_second, ReceivedContext peer_had)
+    : log_(log),
+      self_(log.run().node),
+      rate_(link_bytes_per_second),
+      peer_have_(std::move(peer_had)),
+      credit_(outbox_bytes_before_hello),
+      window_(rate_ != 0 ? std::max<std::size_t>(2 * rate_, link_chunk_bytes_min) : link_window_bytes_first) {}
+
+void Outbox::offer(std::uint8_t streams, Instant now) {
+  for (std::size_t s = 0; s < stream_count; ++s) {
+    if (offered(streams_, s) && !offered(streams, s)) {
+      for (const auto& [run, lane] : lanes_[s]) forget_flight(s, lane);
+      lanes_[s].clear();
+    }
+  }
+  streams_ = streams;
+  for (std::size_t s = 0; s < stream_count; ++s) rescan(s, now);
+}
+
+// Own runs of before this process included: what the peer lacks of them is owed as well.
+void Outbox::rescan(std::size_t stream, Instant now) {
+  if (!offered(streams_, stream)) return;
+  for (const RunId& run : log_.runs()) {
+    if (run.node != self_ || peer_have_.folded(run) || lanes_[stream].contains(run)) continue;
+    const RunStream of{run, static_cast<Stream>(stream)};
+    const std::uint64_t end = log_.received().folded(run) ? end_unknown : log_.received().max(of);
+    const std::uint64_t base = peer_have_.base(of);
+    if (end <= base) continue;
+    if (!lane_with_more(stream)) waiting_since_[stream] = now;
+    Lane& lane = lanes_[stream][run];
+    lane.next = base + 1;
+    lane.end = end;
+  }
+}
+
+void Outbox::appended(const Log::Range& range, Instant now) {
+  const std::size_t stream = index_of(range.of.stream);
+  if (range.of.run.node != self_ || !offered(streams_, stream)) return;
+  if (!lane_with_more(stream)) waiting_since_[stream] = now;
+  auto [it, fresh] = lanes_[stream].try_emplace(range.of.run);
+  Lane& lane = it->second;
+  if (fresh) lane.next = peer_have_.base(range.of) + 1;
+  lane.end = std::max(lane.end, range.last);
+}
+
+void Outbox::peer_holds(ReceivedContext have, Instant now) {
+  peer_have_ = std::move(have);
+  // The peer may hold less than we thought (its disk came from a backup), so cursors start again from what it says.
+  // What is in flight stays there.
+  for (std::size_t s = 0; s < stream_count; ++s) {
+    for (auto& [run, lane] : lanes_[s]) {
+      const RunStream of{run, static_cast<Stream>(s)};
+      std::vector<std::pair<std::uint64_t, std::uint64_t>> flight;
+      for (const Sent& sent : lane.sent) flight.emplace_back(sent.first, sent.last);
+      std::ranges::sort(flight);
+      lane.ready.clear();
+      lane.again.clear();
+      lane.next = peer_have_.base(of) + 1;
+      for (const auto& [first, last] : flight) {
+        if (first > lane.next) lane.again.push_back({of, lane.next, first - 1});
+        lane.next = std::max(lane.next, last + 1);
+      }
+    }
+    rescan(s, now);
+  }
+  release(now);
+}
+
+void Outbox::acked(const ReceivedContext& more, Instant now) {
+  peer_have_.join(more);
+  release(now);
+}
+
+void Outbox::release(Instant now) {
+  std::size_t bytes = 0;
+  std::optional<Sent> newest;
+  for (std::size_t s = 0; s < stream_count; ++s) {
+    for (auto it = lanes_[s].begin(); it != lanes_[s].end();) {
+      const RunStream of{it->first, static_cast<Stream>(s)};
+      Lane& lane = it->second;
+      std::erase_if(lane.sent, [&](const Sent& sent) {
+        if (!peer_have_.contains(of, sent.first, sent.last)) return false;
+        lane.acked_order = std::max(lane.acked_order, sent.order);
+        if (!newest || sent.order > newest->order) newest = sent;
+        bytes += sent.bytes;
+        flight_bytes_ -= sent.bytes;
+        if (s < first_bulk_stream) urgent_bytes_ -= sent.bytes;
+        return true;
+      });
+      const bool finished = lane.sent.empty() && !lane.has_more() && of.run != log_.run();
+      it = finished ? lanes_[s].erase(it) : std::next(it);
+    }
+  }
+  if (!newest) return;
+  silent_rounds_ = 0;
+  flight_since_ = now;
+  if (!newest->again) measure(*newest, bytes, now);
+}
+
+// The window follows the time that acks take. While they take little more than on an idle link, more may be in flight;
+// once they take over a second longer, what was in flight and the time it took say what the link carries.
+void Outbox::measure(const Sent& newest, std::size_t bytes, Instant now) {
+  const Duration latency = std::max(now - newest.at, Duration(1));
+  latency_min_ = latency_min_ ? std::min(*latency_min_, latency) : latency;
+  latency_ = latency_ ? (*latency_ * 7 + latency) / 8 : latency;
+  if (rate_ != 0) {
+    window_ = std::max<std::size_t>(static_cast<std::size_t>(static_cast<double>(rate_) * (1.0 + seconds(base_latency()))),
+                                    link_chunk_bytes_min);
+  } else if (latency > base_latency() + 1250ms) {
+    const double carried = static_cast<double>(newest.flight_after) / seconds(latency);
+    const auto fits = static_cast<std::size_t>(carried * (1.0 + seconds(base_latency())));
+    window_ = std::clamp(fits, link_chunk_bytes_min, window_);
+  } else if (latency < base_latency() + 500ms && newest.flight_after >= window_ / 2) {
+    window_ = std::min(window_ + bytes, session_credit_bytes);
+  }
+}
+
+// The shortest ack time seen stands for the round trip. Until a small chunk has gone alone it holds transfer time as
+// well, so it is not believed beyond two seconds: no link we know has a longer round trip.
+Duration Outbox::base_latency() const { return std::min<Duration>(latency_min_.value_or(1s), 2s); }
+
+std::size_t Outbox::chunk_bytes_max() const {
+  const std::size_t second = rate_ != 0 ? rate_ : static_cast<std::size_t>(static_cast<double>(window_) / (1.0 + seconds(base_latency())));
+  return std::clamp(second, link_chunk_bytes_min, frame_bytes_max);
+}
+
+Duration Outbox::reorder_wait() const { return std::clamp<Duration>(latency_.value_or(1s) / 2, 20ms, 5s); }
+
+// On a link that loses nothing this must never pass: four times the usual ack time, and what was in flight at the
+// slowest rate we serve. The peer answers a chunk it has already, so this also finds out whether it is still there.
+Duration Outbox::resend_wait(const Sent& oldest) const {
+  const std::uint64_t rate = rate_ != 0 ? rate_ : link_bytes_per_second_min;
+  const Duration transfer = std::chrono::milliseconds(latency_ ? 0 : oldest.flight_after * 1000 / rate);
+  const Duration wait = std::max<Duration>(10s, 4 * latency_.value_or(0s) + 2 * transfer);
+  return std::max(wait, std::min<Duration>(wait * (1 << std::min(silent_rounds_, 6)), 60s));
+}
+
+void Outbox::expire(Instant now) {
+  bool silent = false;
+  for (std::size_t s = 0; s < stream_count; ++s) {
+    for (auto& [run, lane] : lanes_[s]) {
+      if (lane.sent.empty()) continue;
+      const bool oldest_is_late = now - lane.sent.front().at >= resend_wait(lane.sent.front());
+      const std::uint64_t oldest = lane.sent.front().order;
+      std::erase_if(lane.sent, [&, of = RunStream{run, static_cast<Stream>(s)}](const Sent& sent) {
+        const bool skipped = sent.order < lane.acked_order && now - sent.at >= reorder_wait();
+        const bool late = oldest_is_late && sent.order == oldest;
+        if (!skipped && !late) return false;
+        silent |= !skipped;
+        lane.again.push_back({of, sent.first, sent.last});
+        flight_bytes_ -= sent.bytes;
+        if (s < first_bulk_stream) urgent_bytes_ -= sent.bytes;
+        return true;
+      });
+    }
+  }
+  if (silent) ++silent_rounds_;
+}
+
+std::optional<Instant> Outbox::deadline() const {
+  std::optional<Instant> earliest;
+  if (flight_bytes_ == 0) return earliest;
+  for (const Lanes& lanes : lanes_) {
+    for (const auto& [run, lane] : lanes) {
+      if (lane.sent.empty()) continue;
+      const Sent& oldest = lane.sent.front();
+      const Instant at = oldest.at + (oldest.order < lane.acked_order ? reorder_wait() : resend_wait(oldest));
+      if (!earliest || at < *earliest) earliest = at;
+    }
+  }
+  return earliest;
+}
+
+bool Outbox::nothing_to_send() const {
+  return flight_bytes_ == 0 && std::ranges::none_of(lanes_, [](const Lanes& lanes) {
+    return std::ranges::any_of(lanes, [](const auto& entry) { return entry.second.has_more(); });
+  });
+}
+
+void Outbox::forget_flight(std::size_t stream, const Lane& lane) {
+  for (const Sent& sent : lane.sent) {
+    flight_bytes_ -= sent.bytes;
+    if (stream < first_bulk_stream) urgent_bytes_ -= sent.bytes;
+  }
+}
+
+Outbox::Lane* Outbox::lane_with_more(std::size_t stream) {
+  for (auto& [run, lane] : lanes_[stream]) {
+    if (lane.has_more()) return &lane;
+  }
+  return nullptr;
+}
+
+// Urgent streams have a window of their own, so that bulk in flight does not hold them back, and bulk leaves them an
+// eighth of the peer's credit.
+bool Outbox::room(std::size_t stream) const {
+  if (flight_bytes_ == 0) return true;
+  if (stream < first_bulk_stream) return urgent_bytes_ < window_ && flight_bytes_ < credit_;
+  return flight_bytes_ < window_ && flight_bytes_ < credit_ - credit_ / 8;
+}
+
+std::optional<std::size_t> Outbox::choose(Instant now) {
+  std::optional<std::size_t> best;
+  for (std::size_t s = first_bulk_stream; s < stream_count; ++s) {
+    if (!room(s) || !lane_with_more(s)) continue;
+    if (now - waiting_since_[s] > 60s) return s;
+    if (!best || std::max(share_[s], share_now_) < std::max(share_[*best], share_now_)) best = s;
+  }
+  for (std::size_t s = 0; s < first_bulk_stream; ++s) {
+    if (room(s) && lane_with_more(s)) return s;
+  }
+  return best;
+}
+
+Status Outbox::pump(Instant now, std::vector<std::string>& frames) {
+  if (credit_ == 0) return ok();
+  while (const auto stream = choose(now)) {
+    for (auto& [run, lane] : lanes_[*stream]) {
+      if (!lane.has_more()) continue;
+      const auto filled = fill({run, static_cast<Stream>(*stream)}, lane);
+      if (!filled.ok()) return filled.error();
+      if (!*filled) break;  // it had nothing after all: choose again
+      LANDFALL_TRY(shape(lane, std::min(chunk_bytes_max(), credit_)));
+      if (flight_bytes_ != 0 && flight_bytes_ + lane.ready.front().chunk.size() > credit_) return ok();
+      send(*stream, lane, now, frames);
+      break;
+    }
+  }
+  return ok();
+}
+
+Result<bool> Outbox::fill(const RunStream& of, Lane& lane) {
+  while (lane.ready.empty()) {
+    if (!lane.again.empty()) {
+      LANDFALL_TRY(fill_again(of, lane));
+      continue;
+    }
+    if (lane.next > lane.end) return false;
+    auto chunks = log_.read(of, lane.next, std::clamp<std::size_t>(window_, 64 << 10, 512 << 10));
+    if (!chunks.ok()) return std::move(chunks).error();
+    if (chunks->empty()) {
+      lane.end = lane.next - 1;
+      return false;
+    }
+    for (auto& chunk : *chunks) {
+      if (chunk.header.last < lane.next) continue;
+      const std::uint64_t last = chunk.header.last;
+      add_missing(of, lane, chunk, std::max(lane.next, chunk.header.first), last);
+      lane.next = last + 1;
+    }
+  }
+  return true;
+}
+
+// Takes the next chunk of the first range to be sent again.
+Status Outbox::fill_again(const RunStream& of, Lane& lane) {
+  const Log::Range range = lane.again.front();
+  lane.again.pop_front();
+  auto chunks = log_.read(of, range.first, 1);
+  if (!chunks.ok()) return std::move(chunks).error();
+  if (chunks->empty()) return ok();
+  auto& chunk = chunks->front();
+  const std::uint64_t first = std::max(range.first, chunk.header.first), last = std::min(range.last, chunk.header.last);
+  if (last < range.last) lane.again.push_front({of, last + 1, range.last});
+  if (first <= last) {
+    ++totals_.resent;
+    add_missing(of, lane, chunk, first, last);
+  }
+  return ok();
+}
+
+void Outbox::add_missing(const RunStream& of, Lane& lane, Log::StoredChunk& chunk, std::uint64_t first, std::uint64_t last) {
+  const auto ranges = peer_have_.missing(of, first, last);
+  for (std::size_t i = 0; i < ranges.size(); ++i) {
+    const bool is_last = i + 1 == ranges.size();
+    lane.ready.push_back({ranges[i].first, ranges[i].last, chunk.header.first, chunk.header.last,
+                          is_last ? std::move(chunk.bytes) : chunk.bytes});
+  }
+}
+
+Status Outbox::shape(Lane& lane, std::size_t bytes_max) {
+  Piece& piece = lane.ready.front();
+  std::uint64_t last = piece.last;
+  const auto whole = [&] { return piece.first == piece.chunk_first && last == piece.chunk_last; };
+  if (piece.chunk.size() > bytes_max) {
+    const std::uint64_t count = piece.chunk_last - piece.chunk_first + 1;
+    last = std::min(last, piece.first + std::max<std::uint64_t>(count * bytes_max / piece.chunk.size(), 1) - 1);
+  }
+  while (!whole()) {
+    auto cut = cut_chunk(piece.chunk, piece.first, last, hasher_);
+    if (!cut.ok()) return std::move(cut).error();
+    if (cut->size() > bytes_max + bytes_max / 2 && last > piece.first) {  // rows differ in length: take fewer
+      last = piece.first + (last - piece.first) / 2;
+      continue;
+    }
+    const Piece front{piece.first, last, piece.first, last, std::move(*cut)};
+    if (last == piece.last) {
+      piece = front;
+    } else {
+      piece.first = last + 1;
+      lane.ready.push_front(front);
+    }
+    break;
+  }
+  return ok();
+}
+
+void Outbox::send(std::size_t stream, Lane& lane, Instant now, std::vector<std::string>& frames) {
+  const Piece piece = std::move(lane.ready.front());
+  lane.ready.pop_front();
+  frames.push_back(encode_frame(FrameType::chunk, piece.chunk));
+  const std::size_t bytes = piece.chunk.size();
+  if (flight_bytes_ == 0) flight_since_ = now;
+  flight_bytes_ += bytes;
+  if (stream < first_bulk_stream) {
+    urgent_bytes_ += bytes;
+  } else {
+    share_now_ = std::max(share_[stream], share_now_);
+    share_[stream] = share_now_ + bytes * share_cost[stream];
+  }
+  waiting_since_[stream] = now;
+  const bool again = piece.first <= lane.highest_sent;
+  lane.highest_sent = std::max(lane.highest_sent, piece.last);
+  lane.sent.push_back({piece.first, piece.last, ++order_, bytes, flight_bytes_, now, again});
+  ++totals_.chunks;
+  totals_.events += piece.last - piece.first + 1;
+  totals_.bytes += bytes;
+}
+
+}  // namespace landfall

@@ -1,0 +1,111 @@
+#pragma once
+
+#include <array>
+#include <deque>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "eventlog/chain.h"
+#include "eventlog/log.h"
+
+namespace landfall {
+
+// The sending half of a session: which of our events the peer lacks, in what order their chunks leave, what is in
+// flight and how much may be. Streams 0-2 by strict priority, 3-6 share what is left by bytes as 8:4:2:1, and none of
+// them waits longer than a minute.
+//
+// The window is about what the link carries in a round trip and one second, found by watching how long acks take; a
+// chunk is cut to one second of link time. So an alarm waits behind about one second of bulk, and a fast link sees
+// chunks as they are stored. Loop thread only.
+class Outbox {
+ public:
+  struct Totals {
+    std::uint64_t chunks = 0, events = 0, bytes = 0, resent = 0;
+  };
+
+  // `link_bytes_per_second` 0: measured.
+  Outbox(const Log& log, std::uint64_t link_bytes_per_second, ReceivedContext peer_had);
+
+  // Sends from now on what the peer lacks of `streams` (bit per stream), and nothing else.
+  void offer(std::uint8_t streams, Instant now);
+  void set_credit(std::size_t bytes) { credit_ = bytes; }
+  // What the peer said it holds, all of it: replaces what we thought.
+  void peer_holds(ReceivedContext have, Instant now);
+  void acked(const ReceivedContext& more, Instant now);
+  void appended(const Log::Range& range, Instant now);
+  // Takes back what was lost on the way: what later acks skipped, and, long after, the oldest of each lane.
+  void expire(Instant now);
+  // Adds chunk frames up to window and credit. Errors: those of Log::read.
+  Status pump(Instant now, std::vector<std::string>& frames);
+
+  std::optional<Instant> deadline() const;  // when expire() will have something to do
+  bool nothing_to_send() const;
+  std::size_t flight_bytes() const { return flight_bytes_; }
+  Instant flight_since() const { return flight_since_; }  // of the oldest unbroken time with something in flight
+  std::size_t window_bytes() const { return window_; }
+  const Totals& totals() const { return totals_; }
+
+ private:
+  struct Piece {  // what of a stored chunk is to be sent
+    std::uint64_t first, last, chunk_first, chunk_last;
+    std::string chunk;
+  };
+  struct Sent {
+    std::uint64_t first, last, order;
+    std::size_t bytes, flight_after;
+    Instant at;
+    bool again;
+  };
+  struct Lane {  // one own (run, stream)
+    std::uint64_t next = 1;  // first seq not yet read
+    std::uint64_t end = 0;   // last seq there is; the highest number where only reading can tell
+    std::deque<Piece> ready;
+    std::deque<Log::Range> again;
+    std::deque<Sent> sent;   // by order
+    std::uint64_t acked_order = 0, highest_sent = 0;
+    bool has_more() const { return !ready.empty() || !again.empty() || next <= end; }
+  };
+  using Lanes = std::map<RunId, Lane>;
+
+  void rescan(std::size_t stream, Instant now);
+  Lane* lane_with_more(std::size_t stream);
+  std::optional<std::size_t> choose(Instant now);
+  bool room(std::size_t stream) const;
+  // False where the lane turned out to have nothing more.
+  Result<bool> fill(const RunStream& of, Lane& lane);
+  Status fill_again(const RunStream& of, Lane& lane);
+  void add_missing(const RunStream& of, Lane& lane, Log::StoredChunk& chunk, std::uint64_t first, std::uint64_t last);
+  // Makes the front piece of the lane a chunk of its own, cut to about `bytes_max`.
+  Status shape(Lane& lane, std::size_t bytes_max);
+  void send(std::size_t stream, Lane& lane, Instant now, std::vector<std::string>& frames);
+  void release(Instant now);
+  void measure(const Sent& newest, std::size_t bytes, Instant now);
+  void forget_flight(std::size_t stream, const Lane& lane);
+  std::size_t chunk_bytes_max() const;
+  Duration base_latency() const;
+  Duration reorder_wait() const;
+  Duration resend_wait(const Sent& oldest) const;
+
+  const Log& log_;
+  NodeId self_;
+  std::uint64_t rate_;
+  ReceivedContext peer_have_;
+  std::uint8_t streams_ = 0;
+  std::array<Lanes, stream_count> lanes_;
+  // Start-time fair queueing (Goyal et al., 1996): bytes sent by weight; the least goes first.
+  std::array<std::uint64_t, stream_count> share_{};
+  std::uint64_t share_now_ = 0;
+  std::array<Instant, stream_count> waiting_since_{};
+  std::size_t credit_, window_;
+  std::size_t flight_bytes_ = 0, urgent_bytes_ = 0;    // in flight, of all streams and of streams 0-2
+  Instant flight_since_;
+  std::uint64_t order_ = 0;
+  std::optional<Duration> latency_min_, latency_;      // from sending a chunk to its ack
+  int silent_rounds_ = 0;                              // resends since an ack last took something out of flight
+  ChainHasher hasher_;
+  Totals totals_;
+};
+
+}  // namespace landfall

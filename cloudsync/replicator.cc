@@ -1,0 +1,295 @@
+#include "cloudsync/replicator.h"
+
+#include <algorithm>
+#include <map>
+#include <unordered_map>
+#include <utility>
+
+namespace landfall {
+namespace {
+
+using namespace std::chrono_literals;
+
+constexpr std::uint8_t all_streams = (1u << stream_count) - 1;
+constexpr std::uint8_t edge_streams = 0b0010111;  // control, alarm, desired, document
+constexpr Duration save_wait = 5s;
+constexpr std::string_view peers_key = "x/peers";
+
+std::string peer_key(const NodeId& node) { return "x/peer/" + to_string(node); }
+
+// A peer as remembered in the log: role, wanted streams, then the encoded context.
+struct Memory {
+  Peer::Role role = Peer::Role::node;
+  std::uint8_t wants = 0x07;
+  ReceivedContext committed;
+};
+
+std::string encode(const Memory& memory) {
+  std::string bytes{static_cast<char>(memory.role), static_cast<char>(memory.wants)};
+  return bytes + memory.committed.encode();
+}
+
+// What cannot be read is as good as forgotten: it only costs a push of what the peer has.
+Memory recall(const Log& log, const NodeId& node) {
+  Memory memory;
+  const auto bytes = log.get_meta(peer_key(node));
+  if (!bytes.ok() || bytes->size() < 2) return memory;
+  auto committed = ReceivedContext::decode(std::string_view(*bytes).substr(2));
+  if (!committed.ok()) return memory;
+  memory.role = static_cast<Peer::Role>((*bytes)[0]);
+  memory.wants = static_cast<std::uint8_t>((*bytes)[1]);
+  memory.committed = std::move(*committed);
+  return memory;
+}
+
+bool fault_of_peer(Code code) { return code == Code::corrupt || code == Code::out_of_range || code == Code::denied || code == Code::conflict; }
+
+class LinkedReplicator final : public Replicator {
+ public:
+  LinkedReplicator(Loop& loop, Log& log, Network& network, ReplicatorOptions options)
+      : loop_(loop), log_(log), network_(network), options_(std::move(options)), self_(log.run().node) {
+    if (options_.session.wants == 0) options_.session.wants = options_.role == ReplicatorOptions::Role::hub ? all_streams : edge_streams;
+    if (!options_.committed) options_.committed = [&l = log_]() -> const ReceivedContext& { return l.received(); };
+    recall_peers();
+    subscription_ = log_.subscribe(all_streams, [this](const Log::Range& range) { on_range(range); });
+  }
+
+  ~LinkedReplicator() override {
+    log_.unsubscribe(subscription_);
+    for (auto& [node, known] : known_) {
+      loop_.cancel(known.wake);
+      loop_.cancel(known.save);
+    }
+  }
+
+  void start() override { network_.start(*this); }
+  void on_invite(OnInvite handler) override { on_invite_ = std::move(handler); }
+
+  void stop() override {
+    stopped_ = true;
+    for (auto& [node, known] : known_) {
+      if (known.session) run(known, known.session->on_stop({Code::unavailable, "node stops"}));
+    }
+  }
+
+  void on_open(Link& link) override {
+    if (link.peer().role == Peer::Role::invite) return;
+    if (stopped_) return link.close({Code::unavailable, "node stops"});
+    if (link.peer().node == self_) return link.close({Code::denied, "link to ourselves"});
+    auto [it, fresh] = known_.try_emplace(link.peer().node);
+    Known& known = it->second;
+    if (known.session) run(known, known.session->on_stop({Code::unavailable, "replaced by a newer link"}));
+    known.peer = link.peer();
+    known.memory.role = link.peer().role;
+    if (fresh) save_names();
+    known.link = &link;
+    known.since = loop_.now();
+    ++known.sessions;
+    SessionOptions options = options_.session;
+    options.peer_wanted = known.memory.wants;
+    known.session = std::make_unique<Session>(log_, known.peer, std::move(options), options_.committed, known.memory.committed);
+    known.id = ++session_ids_;
+    ids_[known.id] = known.peer.node;
+    run(known, known.session->on_open(loop_.now(), HybridTime::from_unix_ms(loop_.unix_ms()), ClockClass::synced));
+  }
+
+  void on_frame(Link& link, FrameView frame) override {
+    if (link.peer().role == Peer::Role::invite) {
+      if (on_invite_) on_invite_(link, frame);
+      return;
+    }
+    Known* known = of_link(link);
+    if (!known) return;
+    run(*known, known->session->on_frame(frame, loop_.now()));
+    if (frame.type == FrameType::ack || frame.type == FrameType::hello) remember_soon(*known);
+  }
+
+  void on_drained(Link& link) override {
+    if (Known* known = of_link(link)) run(*known, known->session->on_drained(link.unsent_bytes(), loop_.now()));
+  }
+
+  void on_closed(Link& link, const Error& why) override {
+    if (Known* known = of_link(link)) end(*known, why);
+  }
+
+  void committed_advanced(const RunStream& of) override {
+    const auto it = known_.find(of.run.node);
+    if (it != known_.end() && it->second.session) run(it->second, it->second.session->on_committed(of, loop_.now()));
+  }
+
+  const ReceivedContext& committed_by_peers() const override {
+    if (committed_stale_) {
+      committed_by_peers_ = {};
+      for (const auto& [node, known] : known_) {
+        committed_by_peers_.join(known.session ? known.session->peer_committed() : known.memory.committed);
+      }
+      committed_stale_ = false;
+    }
+    return committed_by_peers_;
+  }
+
+  std::vector<PeerStatus> peers() const override {
+    std::vector<PeerStatus> all;
+    for (const auto& [node, known] : known_) {
+      all.push_back({known.peer, known.session != nullptr, known.session && known.session->in_sync(), known.since,
+                     known.session ? known.session->totals() : known.totals, known.sessions, known.refused, known.last_error});
+    }
+    return all;
+  }
+
+  std::array<std::uint64_t, stream_count> backlog() const override {
+    std::array<std::uint64_t, stream_count> events{};
+    const ReceivedContext& committed = committed_by_peers();
+    for (const RunStream& of : log_.received().streams()) {
+      if (of.run.node != self_ || committed.folded(of.run)) continue;
+      for (const auto& range : committed.missing(of, 1, log_.received().max(of))) {
+        events[static_cast<std::size_t>(of.stream)] += range.last - range.first + 1;
+      }
+    }
+    return events;
+  }
+
+ private:
+  struct Known {
+    Peer peer;
+    Memory memory;
+    Link* link = nullptr;
+    std::unique_ptr<Session> session;
+    std::uint64_t id = 0;  // of the session: completions may come after its end
+    Loop::Timer wake = 0, save = 0;
+    Instant wake_at;
+    Instant since;
+    Session::Totals totals;
+    std::uint64_t sessions = 0, refused = 0;
+    std::string last_error;
+  };
+
+  void recall_peers() {
+    const auto names = log_.get_meta(peers_key);
+    if (!names.ok()) return;
+    for (std::size_t at = 0; at + 32 <= names->size(); at += 32) {
+      const auto node = parse_node(std::string_view(*names).substr(at, 32));
+      if (!node.ok()) return;
+      Known& known = known_[*node];
+      known.memory = recall(log_, *node);
+      known.peer = {*node, known.memory.role, {}};
+    }
+  }
+
+  void save_names() {
+    std::string names;
+    for (const auto& [node, known] : known_) names += to_string(node);
+    put(std::string(peers_key), std::move(names));
+  }
+
+  // Lost writes are no loss: the next hello says it again.
+  void put(std::string key, std::string value) {
+    log_.put_meta({{std::move(key), std::move(value)}}, [](const Status&) {});
+  }
+
+  void remember_soon(Known& known) {
+    committed_stale_ = true;
+    if (!known.session || known.save != 0) return;
+    known.save = loop_.after(save_wait, [this, node = known.peer.node] {
+      Known& k = known_.at(node);
+      k.save = 0;
+      remember(k);
+    });
+  }
+
+  void remember(Known& known) {
+    if (!known.session || !known.session->peer_wants()) return;
+    const std::uint8_t wants = *known.session->peer_wants();
+    if (known.memory.wants == wants && known.memory.committed == known.session->peer_committed()) return;
+    known.memory.wants = wants;
+    known.memory.committed = known.session->peer_committed();
+    put(peer_key(known.peer.node), encode(known.memory));
+  }
+
+  void on_range(const Log::Range& range) {
+    if (range.of.run.node != self_) return;
+    for (auto& [node, known] : known_) {
+      if (known.session) run(known, known.session->on_appended(range, loop_.now()));
+    }
+  }
+
+  Known* of_link(Link& link) {
+    const auto it = known_.find(link.peer().node);
+    return it != known_.end() && it->second.link == &link && it->second.session ? &it->second : nullptr;
+  }
+
+  Known* of_session(std::uint64_t id) {
+    const auto it = ids_.find(id);
+    return it == ids_.end() ? nullptr : &known_.at(it->second);
+  }
+
+  void run(Known& known, Session::Effects effects) {
+    const std::uint64_t id = known.id;
+    for (std::string& frame : effects.frames) known.link->send(std::move(frame));
+    for (Session::Ingest& ingest : effects.ingest) {
+      // A completion may find the session, or all of us, gone.
+      log_.ingest(std::move(ingest.chunk), [this, alive = std::weak_ptr<int>(alive_), id, range = ingest.range](const Status& status) {
+        if (alive.expired()) return;
+        if (Known* still = of_session(id)) run(*still, still->session->on_ingested(range, status, loop_.now()));
+      });
+      if (!of_session(id)) return;
+    }
+    if (effects.close) {
+      Link* link = known.link;
+      end(known, *effects.close);
+      link->close(*effects.close);
+      return;
+    }
+    if (effects.wake) wake_at(known, *effects.wake);
+  }
+
+  // An armed timer that is early enough stays: the session finds out by itself that nothing is due yet.
+  void wake_at(Known& known, Instant at) {
+    if (known.wake != 0 && known.wake_at <= at) return;
+    loop_.cancel(known.wake);
+    known.wake_at = at;
+    known.wake = loop_.after(std::max(at - loop_.now(), Duration{}), [this, id = known.id] {
+      Known* still = of_session(id);
+      if (!still) return;
+      still->wake = 0;
+      run(*still, still->session->on_tick(loop_.now()));
+    });
+  }
+
+  void end(Known& known, const Error& why) {
+    remember(known);
+    loop_.cancel(std::exchange(known.wake, 0));
+    loop_.cancel(std::exchange(known.save, 0));
+    known.totals = known.session->totals();
+    known.last_error = std::string(to_string(why.code)) + ": " + why.detail;
+    if (fault_of_peer(why.code)) ++known.refused;
+    known.since = loop_.now();
+    known.session.reset();
+    known.link = nullptr;
+    ids_.erase(known.id);
+    committed_stale_ = true;
+  }
+
+  Loop& loop_;
+  Log& log_;
+  Network& network_;
+  ReplicatorOptions options_;
+  NodeId self_;
+  Log::Subscription subscription_ = 0;
+  OnInvite on_invite_;
+  bool stopped_ = false;
+  std::map<NodeId, Known> known_;
+  std::unordered_map<std::uint64_t, NodeId> ids_;
+  std::uint64_t session_ids_ = 0;
+  mutable ReceivedContext committed_by_peers_;
+  mutable bool committed_stale_ = true;
+  std::shared_ptr<int> alive_ = std::make_shared<int>(0);
+};
+
+}  // namespace
+
+std::unique_ptr<Replicator> Replicator::create(Loop& loop, Log& log, Network& network, ReplicatorOptions options) {
+  return std::make_unique<LinkedReplicator>(loop, log, network, std::move(options));
+}
+
+}  // namespace landfall

@@ -1,0 +1,351 @@
+#include "cloudsync/session.h"
+
+#include <algorithm>
+
+#include "cloudsync/outbox.h"
+#include "schemas/sync_messages.h"
+
+namespace landfall {
+namespace {
+
+using namespace std::chrono_literals;
+
+constexpr Duration hello_wait_first = 10s, hello_wait_max = 60s;
+// An ack costs about a hundred bytes and a wake-up at both ends.
+constexpr Duration ack_wait_min = 10ms, ack_wait_max = 1s;
+constexpr std::size_t ack_bytes_min = 64 << 10;
+constexpr std::size_t ingesting_bytes_max = 4 << 20;
+constexpr Duration log_full_wait = 20ms;
+
+std::string name(const Log::Range& range) {
+  return to_string(Dot{range.of.run, range.of.stream, range.first}) + ".." + std::to_string(range.last);
+}
+
+// A hello must fit a frame before hello. Where the gaps are too many for that, the first streams are told exactly and
+// the rest is sent to us again: wasteful, never wrong.
+std::string bounded(const ReceivedContext& context, std::size_t bytes_max) {
+  std::string whole = context.encode();
+  if (whole.size() <= bytes_max) return whole;
+  ReceivedContext part;
+  std::string encoded = part.encode();
+  for (const RunStream& of : context.streams()) {
+    part.join(context.of_stream(of));
+    std::string more = part.encode();
+    if (more.size() > bytes_max) break;
+    encoded = std::move(more);
+  }
+  return encoded;
+}
+
+}  // namespace
+
+Session::Session(const Log& log, Peer peer, SessionOptions options, std::function<const ReceivedContext&()> committed,
+                 ReceivedContext peer_had)
+    : log_(log),
+      peer_(std::move(peer)),
+      options_(std::move(options)),
+      committed_(std::move(committed)),
+      outbox_(std::make_unique<Outbox>(log, options_.link_bytes_per_second, peer_had)),
+      peer_committed_(std::move(peer_had)) {}
+
+Session::~Session() = default;
+
+Session::Effects Session::on_open(Instant now, HybridTime time, ClockClass clock) {
+  Effects effects;
+  hello_time_ = time;
+  clock_ = clock;
+  opened_ = last_heard_ = now;
+  last_ack_ = now + (-ack_wait_min);
+  hello_ = hello_body(time);
+  hello_wait_ = hello_wait_first;
+  hello_again_ = now + hello_wait_;
+  send(FrameType::hello, hello_, now, effects);
+  // The optimistic push: alarms ride with the first flight.
+  outbox_->offer(options_.offers & options_.peer_wanted & 0x07, now);
+  return std::move(settle(now, effects));
+}
+
+std::string Session::hello_body(HybridTime time) const {
+  Hello hello;
+  hello.node = log_.run().node;
+  hello.run = log_.run();
+  hello.time = time;
+  hello.clock = clock_;
+  hello.wants = options_.wants;
+  hello.credit_bytes = static_cast<std::uint32_t>(options_.credit_bytes);
+  hello.have = bounded(log_.received().of_node(peer_.node), hello_context_bytes_max);
+  hello.committed = bounded(committed_().of_node(peer_.node), hello_context_bytes_max);
+  if (hello.committed == hello.have) hello.committed.clear();
+  hello.software = options_.software;
+  return encode(hello);
+}
+
+Session::Effects Session::on_frame(FrameView frame, Instant now) {
+  Effects effects;
+  if (over_) return effects;
+  last_heard_ = now;
+  switch (frame.type) {
+    case FrameType::hello: take_hello(frame.body, now, effects); break;
+    case FrameType::chunk: take_chunk(frame.body, effects); break;
+    case FrameType::ack: take_ack(frame.body, now, effects); break;
+    case FrameType::heartbeat: {
+      if (auto heartbeat = decode_heartbeat(frame.body); !heartbeat.ok()) fail(std::move(heartbeat).error().in("heartbeat"), effects);
+      break;
+    }
+    case FrameType::bye: {
+      auto bye = decode_bye(frame.body);
+      over_ = true;
+      effects.close = bye.ok() ? Error{bye->code, "peer said: " + bye->detail} : std::move(bye).error().in("bye");
+      break;
+    }
+    default: fail({Code::out_of_range, "frame type " + std::to_string(static_cast<int>(frame.type)) + " in a session"}, effects);
+  }
+  return std::move(settle(now, effects));
+}
+
+void Session::take_hello(std::string_view body, Instant now, Effects& effects) {
+  auto hello = decode_hello(body);
+  if (!hello.ok()) return fail(std::move(hello).error().in("hello"), effects);
+  if (hello->protocol != 1) return fail({Code::out_of_range, "hello: protocol " + std::to_string(hello->protocol) + ", we speak 1"}, effects);
+  if (hello->node != peer_.node) return fail({Code::denied, "hello: says node " + to_string(hello->node) + ", the certificate says " + to_string(peer_.node)}, effects);
+  if (peer_wants_) {
+    // A copy of the first changes nothing. A later one says that our hello was lost.
+    if (hello->time > peer_hello_time_) {
+      peer_hello_time_ = hello->time;
+      send(FrameType::hello, hello_, now, effects);
+    }
+    return;
+  }
+  auto have = ReceivedContext::decode(hello->have);
+  if (!have.ok()) return fail(std::move(have).error().in("hello: have"), effects);
+  auto committed = hello->committed.empty() ? have : ReceivedContext::decode(hello->committed);
+  if (!committed.ok()) return fail(std::move(committed).error().in("hello: committed"), effects);
+  const NodeId self = log_.run().node;
+  peer_committed_ = committed->of_node(self);
+  peer_committed_.join(acked_here_);
+  ReceivedContext holds = have->of_node(self);
+  holds.join(peer_committed_);
+  peer_hello_time_ = hello->time;
+  peer_wants_ = hello->wants;
+  outbox_->set_credit(hello->credit_bytes);
+  outbox_->peer_holds(std::move(holds), now);
+  outbox_->offer(options_.offers & hello->wants, now);
+}
+
+void Session::take_chunk(std::string_view body, Effects& effects) {
+  auto header = read_chunk_header(body);
+  if (!header.ok()) return fail(std::move(header).error().in("chunk"), effects);
+  const Log::Range range{header->of, header->first, header->last};
+  if (range.of.run.node != peer_.node) return fail({Code::denied, "chunk " + name(range) + ": not a run of " + to_string(peer_.node)}, effects);
+  if (!peer_wants_) {
+    bytes_before_hello_ += body.size();
+    if (bytes_before_hello_ > 2 * outbox_bytes_before_hello) return;  // its hello was lost: what we drop comes again
+  }
+  ++totals_.chunks_received;
+  totals_.chunk_bytes_received += body.size();
+  if ((options_.wants >> static_cast<int>(range.of.stream) & 1) == 0) return;  // pushed before it heard what we want
+  if (log_.received().contains(range.of, range.first, range.last)) {
+    ++totals_.duplicates;
+    ack_due_.insert(range.of);  // the ack that said so may have been lost
+    return;
+  }
+  if (arriving(*header)) {
+    ++totals_.duplicates;
+    return;
+  }
+  if (held_bytes_ + ingesting_bytes_ > 2 * options_.credit_bytes + frame_bytes_max) {
+    return fail({Code::out_of_range, "chunk " + name(range) + ": beyond the credit of " + std::to_string(options_.credit_bytes) + " bytes"}, effects);
+  }
+  auto& highest = highest_arrived_[range.of];
+  highest = std::max(highest, range.last);
+  totals_.events_received += header->count();
+  held_bytes_ += body.size();
+  held_.push_back({range, std::string(body)});
+}
+
+// Whether the chunk is already here but not yet A1. Rarely more than one comparison: seqs mostly rise.
+bool Session::arriving(const ChunkHeader& header) const {
+  const auto highest = highest_arrived_.find(header.of);
+  if (highest == highest_arrived_.end() || header.first > highest->second) return false;
+  const auto covers = [&](std::uint64_t first, std::uint64_t last) { return first <= header.first && header.last <= last; };
+  if (const auto it = ingesting_.find(header.of); it != ingesting_.end()) {
+    for (const Ingesting& one : it->second) {
+      if (covers(one.first, one.last)) return true;
+    }
+  }
+  return std::ranges::any_of(held_, [&](const Ingest& one) { return one.range.of == header.of && covers(one.range.first, one.range.last); });
+}
+
+void Session::feed_log(Effects& effects) {
+  while (!held_.empty() && ingesting_bytes_ < ingesting_bytes_max && log_.pending_bytes() < log_pending_bytes_max / 2) {
+    Ingest next = std::move(held_.front());
+    held_.pop_front();
+    held_bytes_ -= next.chunk.size();
+    ingesting_bytes_ += next.chunk.size();
+    ingesting_[next.range.of].push_back({next.range.first, next.range.last, next.chunk.size()});
+    effects.ingest.push_back(std::move(next));
+  }
+}
+
+Session::Effects Session::on_ingested(const Log::Range& range, const Status& status, Instant now) {
+  Effects effects;
+  if (over_) return effects;
+  const auto lane = ingesting_.find(range.of);
+  LANDFALL_CHECK(lane != ingesting_.end());
+  const auto one = std::ranges::find_if(lane->second, [&](const Ingesting& i) { return i.first == range.first && i.last == range.last; });
+  LANDFALL_CHECK(one != lane->second.end());
+  const std::size_t bytes = one->bytes;
+  ingesting_bytes_ -= bytes;
+  lane->second.erase(one);
+  if (lane->second.empty()) ingesting_.erase(lane);
+  if (status.ok()) {
+    if (committed_().contains(range.of, range.first, range.last)) {
+      ack_due_.insert(range.of);
+      bytes_since_ack_ += bytes;
+    }
+  } else if (status.error().code != Code::unavailable) {  // then the log is full: the peer sends it again
+    fail(Error(status.error()).in("chunk " + name(range)), effects);
+  }
+  return std::move(settle(now, effects));
+}
+
+Session::Effects Session::on_committed(const RunStream& of, Instant now) {
+  Effects effects;
+  if (over_ || of.run.node != peer_.node) return effects;
+  ack_due_.insert(of);
+  return std::move(settle(now, effects));
+}
+
+Session::Effects Session::on_appended(const Log::Range& range, Instant now) {
+  Effects effects;
+  if (over_) return effects;
+  outbox_->appended(range, now);
+  return std::move(settle(now, effects));
+}
+
+Session::Effects Session::on_tick(Instant now) {
+  Effects effects;
+  if (over_) return effects;
+  return std::move(settle(now, effects));
+}
+
+Session::Effects Session::on_drained(std::size_t, Instant now) { return on_tick(now); }
+
+Session::Effects Session::on_stop(Error why) {
+  Effects effects;
+  if (!over_) fail(std::move(why), effects);
+  return effects;
+}
+
+void Session::take_ack(std::string_view body, Instant now, Effects& effects) {
+  auto ack = decode_ack(body);
+  if (!ack.ok()) return fail(std::move(ack).error().in("ack"), effects);
+  auto decoded = ReceivedContext::decode(ack->committed);
+  if (!decoded.ok()) return fail(std::move(decoded).error().in("ack"), effects);
+  const ReceivedContext more = decoded->of_node(log_.run().node);
+  peer_committed_.join(more);
+  if (!peer_wants_) acked_here_.join(more);
+  if (peer_wants_) outbox_->set_credit(ack->credit_bytes);
+  outbox_->acked(more, now);
+}
+
+void Session::send(FrameType type, std::string_view body, Instant now, Effects& effects) {
+  effects.frames.push_back(encode_frame(type, body));
+  last_sent_ = now;
+}
+
+void Session::fail(Error why, Effects& effects) {
+  if (over_) return;
+  over_ = true;
+  effects.frames.push_back(encode_frame(FrameType::bye, encode(Bye{why.code, why.detail})));
+  effects.close = std::move(why);
+}
+
+void Session::send_ack(Instant now, Effects& effects) {
+  const ReceivedContext& committed = committed_();
+  Ack ack;
+  ReceivedContext entries;
+  // A run that is complete here may have folded, and then only the node's whole context can say so.
+  const bool folded = std::ranges::any_of(ack_due_, [&](const RunStream& of) { return committed.folded(of.run); });
+  if (folded) {
+    entries = committed.of_node(peer_.node);
+  } else {
+    for (const RunStream& of : ack_due_) entries.join(committed.of_stream(of));
+  }
+  ack.committed = entries.encode();
+  ack.credit_bytes = static_cast<std::uint32_t>(options_.credit_bytes);
+  send(FrameType::ack, encode(ack), now, effects);
+  ack_due_.clear();
+  bytes_since_ack_ = 0;
+  last_ack_ = now;
+}
+
+Session::Effects& Session::settle(Instant now, Effects& effects) {
+  if (over_) return effects;
+  feed_log(effects);
+  const auto wake = [&](Instant at) { effects.wake = effects.wake ? std::min(*effects.wake, at) : at; };
+  if (!held_.empty() && ingesting_bytes_ == 0) wake(now + log_full_wait);
+  settle_ack(now, effects);
+  outbox_->expire(now);
+  const std::size_t before = effects.frames.size();
+  if (auto pumped = outbox_->pump(now, effects.frames); !pumped.ok()) {
+    fail(std::move(pumped).error().in("read for peer"), effects);
+    return effects;
+  }
+  if (effects.frames.size() != before) last_sent_ = now;
+  if (const auto at = outbox_->deadline()) wake(*at);
+  settle_liveness(now, effects);
+  return effects;
+}
+
+void Session::settle_ack(Instant now, Effects& effects) {
+  if (ack_due_.empty()) return;
+  const bool quiet = held_.empty() && ingesting_.empty();
+  const bool enough = quiet || bytes_since_ack_ >= ack_bytes_min;
+  const Instant at = last_ack_ + (enough ? ack_wait_min : ack_wait_max);
+  if (now >= at) {
+    send_ack(now, effects);
+  } else {
+    effects.wake = effects.wake ? std::min(*effects.wake, at) : at;
+  }
+}
+
+void Session::settle_liveness(Instant now, Effects& effects) {
+  const auto wake = [&](Instant at) { effects.wake = effects.wake ? std::min(*effects.wake, at) : at; };
+  if (!peer_wants_) {
+    if (now >= hello_again_) {
+      // A later time tells the peer that this is no copy.
+      ++hello_time_.value;
+      send(FrameType::hello, hello_body(hello_time_), now, effects);
+      hello_wait_ = std::min(2 * hello_wait_, hello_wait_max);
+      hello_again_ = now + hello_wait_;
+    }
+    wake(hello_again_);
+  }
+  if (now >= last_sent_ + options_.heartbeat) {
+    const auto open_ms = std::chrono::duration_cast<std::chrono::milliseconds>(now - opened_).count();
+    send(FrameType::heartbeat, encode(Heartbeat{HybridTime::from_unix_ms(hello_time_.unix_ms() + open_ms)}), now, effects);
+  }
+  wake(last_sent_ + options_.heartbeat);
+  // While nothing is due the peer still owes a heartbeat.
+  const bool due = !peer_wants_ || outbox_->flight_bytes() != 0;
+  const Instant silent_since = outbox_->flight_bytes() != 0 ? std::max(last_heard_, outbox_->flight_since()) : last_heard_;
+  const Instant dead = silent_since + options_.dead_after + (due ? Duration{} : options_.heartbeat);
+  if (now >= dead) return fail({Code::unavailable, "nothing heard from the peer"}, effects);
+  wake(dead);
+}
+
+bool Session::in_sync() const {
+  return peer_wants_ && !over_ && outbox_->nothing_to_send() && held_.empty() && ingesting_.empty() && ack_due_.empty();
+}
+
+const Session::Totals& Session::totals() const {
+  const Outbox::Totals& sent = outbox_->totals();
+  totals_.chunks_sent = sent.chunks;
+  totals_.events_sent = sent.events;
+  totals_.chunk_bytes_sent = sent.bytes;
+  totals_.resent = sent.resent;
+  return totals_;
+}
+
+}  // namespace landfall
