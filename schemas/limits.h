@@ -50,10 +50,30 @@ inline constexpr std::size_t link_chunk_bytes_min = 1 << 10;
 // The slowest link served: what has not been acknowledged at this rate is sent again.
 inline constexpr std::uint64_t link_bytes_per_second_min = 1 << 10;
 
+// Links. Bytes queued to send on one link; beyond: it is closed as unavailable, the session starts anew.
+inline constexpr std::size_t link_unsent_bytes_max = 32 << 20;
+// Connections at once, and how many of them may still be unproven; beyond: closed at accept, counted.
+inline constexpr std::size_t links_max = 4096;
+inline constexpr std::size_t links_unproven_max = 256;
+
 // MQTT capture. Ring full: the publisher waits up to ring_wait, then is disconnected without an acknowledgement.
 inline constexpr std::size_t ring_bytes = 16 << 20;
 inline constexpr std::chrono::milliseconds ring_wait{2000};
 inline constexpr std::size_t mqtt_payload_bytes_max = event_payload_bytes_max;  // beyond: refused, counted, logged once a minute
 inline constexpr std::size_t dedupe_window_events = 65536;                      // oldest id forgotten first
+
+// Kafka, per shard. What is read ahead of the transaction: beyond, the log is not read on.
+inline constexpr std::size_t kafka_prefetch_bytes_max = 8 << 20;
+inline constexpr std::size_t kafka_read_bytes = 512 << 10;  // of the log, per turn of the loop
+// One transaction is closed when one more chunk would pass either; one chunk alone always fits.
+inline constexpr std::uint64_t kafka_batch_events_max = 10000;
+inline constexpr std::size_t kafka_batch_bytes_max = 8 << 20;
+// A transaction waits this long for company, unless it has this much or an urgent event.
+inline constexpr std::chrono::milliseconds kafka_batch_wait{20};
+inline constexpr std::size_t kafka_batch_bytes_enough = 1 << 20;
+// A shard's thread that shows no beat at this many looks hangs and is replaced; this often in a process's life.
+inline constexpr std::chrono::seconds kafka_watch_interval{10};
+inline constexpr int kafka_silent_checks_max = 9;
+inline constexpr std::uint64_t kafka_stuck_threads_max = 3;
 
 }  // namespace landfall

@@ -4,7 +4,7 @@ find_package(Threads REQUIRED)
 find_package(CapnProto REQUIRED)
 find_package(RocksDB REQUIRED)
 find_package(OpenSSL REQUIRED)
-find_package(zstd REQUIRED)
+find_package(zstd REQUIRED CONFIG)  # RocksDB brings a Findzstd.cmake that makes another target
 find_package(roaring REQUIRED)
 find_package(nlohmann_json REQUIRED)
 find_package(spdlog REQUIRED)

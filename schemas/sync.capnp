@@ -1,0 +1,66 @@
+@0xe6cd62af26d01615;
+# Bodies of the frames of a session (schemas/frame.h). The body of a `chunk` frame is a Chunk of event.capnp, byte for
+# byte as stored. Each message is one segment without a segment table.
+#
+# Evolution: as in event.capnp. A message that an old peer must not misread gets a new frame type, and `protocol` in
+# Hello tells who understands it: the lower of the two numbers is spoken.
+#
+# Received contexts are the bytes of crdt/received_context.h, at most received_context_bytes_max; text is UTF-8, at most
+# as long as schemas/limits.h says.
+using Cxx = import "/capnp/c++.capnp";
+$Cxx.namespace("landfall::wire");
+
+struct Hello {
+  # The first frame each way.
+  protocol @0 :UInt16;
+  # 1. 0 is refused.
+  clock @1 :UInt8;
+  # Clock class of the sender.
+  wants @2 :UInt8;
+  # One bit per stream of the peer's own runs that the sender subscribes to.
+  creditBytes @3 :UInt32;
+  # Bytes of chunk frames that the peer may have in flight.
+  nodeHigh @4 :UInt64;
+  nodeLow @5 :UInt64;
+  runNodeHigh @6 :UInt64;
+  runNodeLow @7 :UInt64;
+  runCounter @8 :UInt32;
+  runNonce @9 :UInt32;
+  # The sender's open run.
+  time @10 :UInt64;
+  # The sender's hybrid clock.
+  have @11 :Data;
+  # What the sender holds of the peer's runs.
+  committed @12 :Data;
+  # What of it is committed (A2) at the sender; empty: the same as `have`.
+  software @13 :Text;
+}
+
+struct Ack {
+  committed @0 :Data;
+  # Entries of the (run, stream)s that advanced: A2 at the sender.
+  creditBytes @1 :UInt32;
+  # Bytes of chunk frames that the peer may have in flight from here on.
+}
+
+struct Heartbeat {
+  time @0 :UInt64;
+}
+
+struct Bye {
+  # The last frame: why the sender closes.
+  code @0 :UInt8;
+  # 0 not_found, 1 corrupt, 2 out_of_range, 3 unavailable, 4 disk, 5 conflict, 6 denied; unknown ones read as unavailable.
+  detail @1 :Text;
+}
+
+struct Enrol {
+  # From a peer whose certificate is an invite.
+  csrPem @0 :Text;
+  name @1 :Text;
+}
+
+struct Enrolled {
+  chainPem @0 :Text;
+  bundlePem @1 :Text;
+}
