@@ -40,7 +40,7 @@ def messages_of(lines, with_ids):
     messages = []
     for number, line in enumerate(lines):
         if number % LINES_PER_ALARM == LINES_PER_ALARM - 1:
-            messages.append((ALARM, json.dumps({"watch": number // LINES_PER_ALARM}).encode()))
+            messages.append((ALARM, b"watch %d" % (number // LINES_PER_ALARM)))
         messages.append((TELEMETRY, line))
     def properties(index):
         return [("specversion", "1.0"), ("id", str(index)), ("source", SOURCE), ("type", "ship.nmea0183")] if with_ids else []
@@ -104,14 +104,15 @@ def events_in_log(fleet):
     """Every event of the hub's embedded log that a ship published."""
     shown = fleet.dir / "shown.ndjson"
     with open(shown, "w") as out:
-        subprocess.run([str(fleet.landfall), "log", "show", "--dir", str(fleet.hub.dir), "--json"], check=True,
+        subprocess.run([str(fleet.landfall), "log", "show", "--dir", str(fleet.hub.dir), "--json", "--limit", "0"], check=True,
                        stdin=subprocess.DEVNULL, stdout=out, timeout=600)
     events = []
     with open(shown) as lines:
         for line in lines:
             raw = json.loads(line)
             if raw["stream"] in ("telemetry", "alarm"):
-                events.append({"stream": (raw["run"], raw["stream"]), "seq": raw["seq"], "source": raw.get("source"),
+                run = raw["dot"].split("/")[0]
+                events.append({"stream": (run, raw["stream"]), "seq": raw["seq"], "source": raw.get("source"),
                                "id": raw.get("id"), "payload": raw["payload"].encode()})
     return events
 

@@ -3,7 +3,7 @@
 #
 #   deps.sh [--tests] [--kafka] [--sample] [--fuzz]
 #
-# --tests   what the tests need besides: MQTT and Kafka clients, Python, the formatter
+# --tests   what the tests need besides: MQTT and Kafka clients, the formatter
 # --kafka   Java and Maven, for the Kafka broker that tests and demo start
 # --sample  npm, which fetches the sample data
 # --fuzz    clang with libFuzzer
@@ -16,13 +16,13 @@ wanted=(
   capnproto libcapnp-dev librocksdb-dev libssl-dev libzstd-dev libroaring-dev
   libuv1-dev librdkafka-dev libmosquitto-dev mosquitto-dev mosquitto
   libcpp-httplib-dev libtomlplusplus-dev libcli11-dev nlohmann-json3-dev libspdlog-dev prometheus-cpp-dev
-  libgtest-dev
+  libgtest-dev python3
 )
 # clang-format 14 formats the tree; later versions differ in small things, so where it is missing nothing is checked.
 optional=()
 for option in "$@"; do
   case $option in
-    --tests) wanted+=(mosquitto-clients kcat python3) optional+=(clang-format-14) ;;
+    --tests) wanted+=(mosquitto-clients kcat) optional+=(clang-format-14) ;;
     --kafka)
       wanted+=(kcat)
       command -v java >/dev/null || wanted+=(default-jre-headless)
