@@ -1,0 +1,516 @@
+#include "edgeruntime/mqtt/broker.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <pwd.h>
+#include <signal.h>
+#include <spawn.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include <uv.h>
+
+#include <algorithm>
+#include <cstring>
+#include <fstream>
+#include <sstream>
+#include <utility>
+
+#include "schemas/limits.h"
+
+namespace landfall {
+namespace fs = std::filesystem;
+namespace {
+
+using namespace std::chrono_literals;
+
+constexpr Duration probe_every = 50ms;
+constexpr Duration backoff_min = 200ms, backoff_max = 10s;
+constexpr Duration lived_long = 30s;  // a broker this old resets the back-off
+constexpr Duration stop_max = 5s;
+constexpr Duration save_every = 1s;
+constexpr Duration look_after_every = 60s;
+constexpr std::uintmax_t log_bytes_max = 4 << 20;  // beyond: emptied
+// Topic and properties of the largest message we take.
+constexpr std::size_t packet_bytes_max = mqtt_payload_bytes_max + (8 << 10);
+
+Error disk_error(const std::string& what, const fs::path& path) {
+  return {Code::disk, what + " " + path.string() + ": " + std::strerror(errno)};
+}
+
+std::string read_text(const fs::path& file) {
+  std::ifstream in(file, std::ios::binary);
+  std::ostringstream text;
+  text << in.rdbuf();
+  return std::move(text).str();
+}
+
+// Whole or not at all.
+Status write_text(const fs::path& file, const std::string& text) {
+  const fs::path fresh = file.string() + ".new";
+  std::ofstream out(fresh, std::ios::binary | std::ios::trunc);
+  out << text;
+  out.close();
+  if (!out || ::rename(fresh.c_str(), file.c_str()) != 0) return disk_error("write", file);
+  return ok();
+}
+
+struct Address {
+  sockaddr_storage storage{};
+  socklen_t size = 0;
+};
+std::optional<Address> address_of(const std::string& host, std::uint16_t port) {
+  Address address;
+  auto* v4 = reinterpret_cast<sockaddr_in*>(&address.storage);
+  auto* v6 = reinterpret_cast<sockaddr_in6*>(&address.storage);
+  if (inet_pton(AF_INET, host.c_str(), &v4->sin_addr) == 1) {
+    v4->sin_family = AF_INET;
+    v4->sin_port = htons(port);
+    address.size = sizeof(*v4);
+  } else if (inet_pton(AF_INET6, host.c_str(), &v6->sin6_addr) == 1) {
+    v6->sin6_family = AF_INET6;
+    v6->sin6_port = htons(port);
+    address.size = sizeof(*v6);
+  } else {
+    return std::nullopt;
+  }
+  return address;
+}
+
+// The port that could be bound, none where it is in use.
+std::optional<std::uint16_t> try_bind(const std::string& host, std::uint16_t port) {
+  auto address = address_of(host, port);
+  const int fd = ::socket(address->storage.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  const int on = 1;
+  ::setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+  std::optional<std::uint16_t> bound;
+  if (::bind(fd, reinterpret_cast<sockaddr*>(&address->storage), address->size) == 0 && ::listen(fd, 1) == 0) {
+    ::getsockname(fd, reinterpret_cast<sockaddr*>(&address->storage), &address->size);
+    // Both families have the port at the same place.
+    bound = ntohs(reinterpret_cast<sockaddr_in*>(&address->storage)->sin_port);
+  }
+  ::close(fd);
+  return bound;
+}
+
+bool answers(const std::string& host, std::uint16_t port) {
+  const auto address = address_of(host, port);
+  const int fd = ::socket(address->storage.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+  const bool connected = ::connect(fd, reinterpret_cast<const sockaddr*>(&address->storage), address->size) == 0;
+  pollfd wait{fd, POLLOUT, 0};
+  int failed = 0;
+  socklen_t size = sizeof(failed);
+  const bool up = connected || (errno == EINPROGRESS && ::poll(&wait, 1, 0) == 1 &&
+                                ::getsockopt(fd, SOL_SOCKET, SO_ERROR, &failed, &size) == 0 && failed == 0);
+  ::close(fd);
+  return up;
+}
+
+bool is_loopback(const std::string& host) { return host.starts_with("127.") || host == "::1"; }
+
+// Field 22 of /proc/<pid>/stat: with the pid it names a process for ever, within one boot. 0 where there is none.
+std::uint64_t start_time(int pid) {
+  const std::string stat = read_text("/proc/" + std::to_string(pid) + "/stat");
+  const auto name_end = stat.rfind(')');
+  if (name_end == stat.npos || stat.compare(name_end, 3, ") Z") == 0) return 0;
+  std::istringstream fields(stat.substr(name_end + 1));
+  std::string skipped;
+  for (int i = 3; i < 22; ++i) fields >> skipped;
+  std::uint64_t time = 0;
+  fields >> time;
+  return time;
+}
+
+Result<fs::path> find_program(const std::string& name) {
+  std::vector<fs::path> places;
+  if (name.find('/') != name.npos) {
+    places.emplace_back(name);
+  } else {
+    std::istringstream path(::getenv("PATH") == nullptr ? "" : ::getenv("PATH"));
+    for (std::string folder; std::getline(path, folder, ':');) places.push_back(fs::path(folder) / name);
+    places.push_back(fs::path("/usr/sbin") / name);
+    places.push_back(fs::path("/usr/local/sbin") / name);
+  }
+  for (const auto& place : places) {
+    if (::access(place.c_str(), X_OK) == 0 && fs::is_regular_file(place)) return place;
+  }
+  return Error{Code::not_found, "broker program \"" + name + "\" not found: install mosquitto, or name it in [edge.mqtt] broker"};
+}
+
+struct Ports {
+  std::uint16_t mqtt = 0, websocket = 0;  // 0: none
+};
+
+std::string config_text(const BrokerOptions& options, const Ports& ports) {
+  const auto path = [&](const char* name) { return (options.dir / name).string(); };
+  std::ostringstream out;
+  out << "# Written by landfall at every start: changes here are lost.\n"
+         "listener " << ports.mqtt << ' ' << options.listen << '\n';
+  if (ports.websocket != 0) out << "listener " << ports.websocket << ' ' << options.listen << "\nprotocol websockets\n";
+  if (options.password_file.empty()) {
+    out << "allow_anonymous true\n";
+  } else {
+    out << "allow_anonymous false\npassword_file " << options.password_file.string() << '\n';
+  }
+  // Mosquitto started by root would change to its own user, who may not open our ring.
+  if (const passwd* self = ::getpwuid(::geteuid()); self != nullptr) out << "user " << self->pw_name << '\n';
+  // Not message_size_limit: the broker answers an MQTT 3.1.1 client whose message is over that with a PUBACK.
+  out << "max_packet_size " << packet_bytes_max << "\n"
+         "max_inflight_messages 100\n"
+         "max_queued_messages 1000\n"
+         "max_queued_bytes 4194304\n"
+         "max_connections 1000\n"
+         "memory_limit 268435456\n"
+         "check_retain_source true\n"
+         "persistent_client_expiration 14d\n"
+         "set_tcp_nodelay true\n"
+         "sys_interval 10\n"
+         "persistence true\n"
+         "persistence_location " << options.dir.string() << "/\n"
+         "persistence_file retained.db\n"
+         "autosave_interval 1800\n"
+         "log_dest file " << path("broker.log") << "\n"
+         "log_timestamp_format %Y-%m-%dT%H:%M:%S\n"
+         "log_type error\nlog_type warning\nlog_type notice\n"
+         "connection_messages false\n"
+      << Broker::plugin_config(options);
+  return std::move(out).str();
+}
+
+}  // namespace
+
+struct Broker::Process : std::enable_shared_from_this<Broker::Process> {
+  Process(UvLoop& l, BrokerOptions o) : loop(l), options(std::move(o)) {}
+
+  UvLoop& loop;
+  BrokerOptions options;
+  fs::path program;
+  Ports ports;
+  State state = State::starting;
+  int pid = 0, pid_fd = -1;
+  bool is_child = false, taken_over = false, save_wanted = false;
+  std::uint64_t restarts = 0;
+  std::string last_failure;
+  Duration backoff = backoff_min;
+  Instant started{};
+  uv_poll_t* exit_poll = nullptr;  // freed by its close callback
+  Loop::Timer timer = 0, save_timer = 0, look_timer = 0;
+  std::function<void()> on_stopped;
+
+  Status start();
+  Status choose_ports();
+  bool take_over_or_end(const std::string& config);
+  Status launch();
+  void watch();
+  void unwatch();
+  void probe();
+  void on_exit();
+  void relaunch();
+  void look_after();
+  void set_timer(Loop::Timer& which, Duration delay, void (Process::*then)());
+  fs::path config_file() const { return options.dir / "mosquitto.conf"; }
+  fs::path pid_file() const { return options.dir / "broker.pid"; }
+  fs::path log_file() const { return options.dir / "broker.log"; }
+  void say(const std::string& line) {
+    if (options.on_line) options.on_line(line);
+  }
+};
+
+std::string_view to_string(Broker::State state) {
+  switch (state) {
+    case Broker::State::external: return "external";
+    case Broker::State::starting: return "starting";
+    case Broker::State::running: return "running";
+    case Broker::State::backing_off: return "backing off";
+    case Broker::State::stopping: return "stopping";
+    case Broker::State::stopped: return "stopped";
+  }
+  return "unknown";
+}
+
+Result<std::unique_ptr<Broker>> Broker::start(UvLoop& loop, BrokerOptions options) {
+  auto process = std::make_shared<Process>(loop, std::move(options));
+  LANDFALL_TRY(process->start());
+  return std::unique_ptr<Broker>(new Broker(std::move(process)));
+}
+
+Broker::Broker(std::shared_ptr<Process> process) : process_(std::move(process)) {}
+
+Broker::~Broker() {
+  auto& p = *process_;
+  for (auto timer : {p.timer, p.save_timer, p.look_timer}) p.loop.cancel(timer);
+  p.unwatch();
+}
+
+std::string Broker::plugin_config(const BrokerOptions& options) {
+  std::ostringstream out;
+  out << "plugin " << options.plugin.string() << "\nplugin_opt_ring " << options.ring.string() << "\nplugin_opt_wake_socket "
+      << options.wake_socket.string() << '\n';
+  int number = 0;
+  for (const auto& rule : options.rules) out << "plugin_opt_rule_" << number++ << ' ' << to_string(rule) << '\n';
+  return std::move(out).str();
+}
+
+Result<fs::path> Broker::find_plugin() {
+  std::error_code failed;
+  const auto folder = fs::read_symlink("/proc/self/exe", failed).parent_path();
+  for (const char* place : {".", "../lib/landfall", "../lib/x86_64-linux-gnu/landfall", "../lib/aarch64-linux-gnu/landfall",
+                            "../edgeruntime/mqtt", "../../edgeruntime/mqtt"}) {
+    const auto file = (folder / place / "liblandfall_mosquitto.so").lexically_normal();
+    if (fs::exists(file, failed)) return file;
+  }
+  return Error{Code::not_found, "liblandfall_mosquitto.so is neither beside the landfall program nor in its lib folder: "
+                                "name it in [edge.mqtt] plugin"};
+}
+
+Broker::Report Broker::report() const {
+  const auto& p = *process_;
+  return {p.state, p.pid, p.taken_over, p.ports.mqtt, p.ports.websocket, p.restarts, p.last_failure};
+}
+
+Status Broker::Process::start() {
+  if (options.program == "external") {
+    state = State::external;
+    return ok();
+  }
+  std::error_code failed;
+  fs::create_directories(options.dir, failed);
+  if (failed) return Error{Code::disk, "make " + options.dir.string() + ": " + failed.message()};
+  options.dir = fs::absolute(options.dir);
+  options.ring = fs::absolute(options.ring);
+  options.wake_socket = fs::absolute(options.wake_socket);
+  auto found = find_program(options.program);
+  if (!found.ok()) return std::move(found).error();
+  program = *found;
+  if (options.plugin.empty()) {
+    auto plugin = find_plugin();
+    if (!plugin.ok()) return std::move(plugin).error();
+    options.plugin = *plugin;
+  }
+  if (!fs::exists(options.plugin)) return Error{Code::not_found, "plugin " + options.plugin.string() + " does not exist"};
+  options.plugin = fs::absolute(options.plugin);
+  if (options.listen == "localhost") options.listen = "127.0.0.1";
+  if (!address_of(options.listen, 0)) return Error{Code::out_of_range, "mqtt listen \"" + options.listen + "\" is not an IP address"};
+  if (!is_loopback(options.listen) && options.password_file.empty()) {
+    return Error{Code::denied, "mqtt listen " + options.listen + ": devices on other machines need passwords; make a file with "
+                               "mosquitto_passwd and name it in [edge.mqtt] password_file, or listen on 127.0.0.1"};
+  }
+  if (options.port == 0 || options.websocket_port == std::uint16_t{0}) {
+    std::ifstream earlier(pid_file());
+    int old_pid;
+    std::uint64_t old_start;
+    earlier >> old_pid >> old_start >> ports.mqtt >> ports.websocket;
+  }
+  if (options.port != 0) ports.mqtt = options.port;
+  if (!options.websocket_port) ports.websocket = 0;
+  else if (*options.websocket_port != 0) ports.websocket = *options.websocket_port;
+  look_after();
+  if (take_over_or_end(config_text(options, ports))) return ok();
+  LANDFALL_TRY(choose_ports());
+  return launch();
+}
+
+// An earlier edge's broker, if it still lives: kept as it is where this edge would start the same, ended where not.
+bool Broker::Process::take_over_or_end(const std::string& config) {
+  std::ifstream earlier(pid_file());
+  int old_pid = 0;
+  std::uint64_t old_start = 0;
+  if (!(earlier >> old_pid >> old_start) || old_start == 0 || start_time(old_pid) != old_start) return false;
+  pid_fd = static_cast<int>(::syscall(SYS_pidfd_open, old_pid, 0));
+  // Looked at again now that the descriptor keeps the number from being given to another.
+  if (pid_fd < 0 || start_time(old_pid) != old_start) return false;
+  if (read_text(config_file()) == config) {
+    pid = old_pid;
+    taken_over = true;
+    started = loop.now();
+    watch();
+    probe();
+    say("took over the broker of an earlier run, pid " + std::to_string(pid));
+    return true;
+  }
+  say("ending the broker of an earlier run, pid " + std::to_string(old_pid) + ": its configuration is another");
+  ::kill(old_pid, SIGTERM);
+  pollfd gone{pid_fd, POLLIN, 0};
+  if (::poll(&gone, 1, static_cast<int>(stop_max / 1ms)) == 0) {
+    ::kill(old_pid, SIGKILL);
+    ::poll(&gone, 1, -1);
+  }
+  ::close(pid_fd);
+  pid_fd = -1;
+  return false;
+}
+
+Status Broker::Process::choose_ports() {
+  const auto choose = [&](std::uint16_t& port, bool any, const char* key) -> Status {
+    auto bound = try_bind(options.listen, port);
+    if (!bound && any) bound = try_bind(options.listen, 0);
+    if (!bound) {
+      return Error{Code::conflict, "port " + std::to_string(port) + " on " + options.listen +
+                                       " is in use by another program: stop it, or set another [edge.mqtt] " + key};
+    }
+    port = *bound;
+    return ok();
+  };
+  LANDFALL_TRY(choose(ports.mqtt, options.port == 0, "port"));
+  if (options.websocket_port) LANDFALL_TRY(choose(ports.websocket, *options.websocket_port == 0, "websocket_port"));
+  return ok();
+}
+
+Status Broker::Process::launch() {
+  LANDFALL_TRY(write_text(config_file(), config_text(options, ports)));
+  const int log = ::open(log_file().c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+  if (log < 0) return disk_error("open", log_file());
+  posix_spawn_file_actions_t files;
+  posix_spawn_file_actions_init(&files);
+  posix_spawn_file_actions_addopen(&files, 0, "/dev/null", O_RDONLY, 0);
+  posix_spawn_file_actions_adddup2(&files, log, 1);
+  posix_spawn_file_actions_adddup2(&files, log, 2);
+  posix_spawnattr_t attributes;
+  posix_spawnattr_init(&attributes);
+  // A session of its own: Ctrl-C on the terminal reaches the edge, which then ends the broker in order.
+  posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSID | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSIGMASK);
+  sigset_t all, none;
+  sigfillset(&all);
+  sigemptyset(&none);
+  posix_spawnattr_setsigdefault(&attributes, &all);
+  posix_spawnattr_setsigmask(&attributes, &none);
+  const std::string config = config_file().string(), name = program.string();
+  const char* arguments[] = {name.c_str(), "-c", config.c_str(), nullptr};
+  pid_t child = 0;
+  const int rc = ::posix_spawn(&child, name.c_str(), &files, &attributes, const_cast<char**>(arguments), environ);
+  posix_spawnattr_destroy(&attributes);
+  posix_spawn_file_actions_destroy(&files);
+  ::close(log);
+  if (rc != 0) return Error{Code::not_found, "start " + name + ": " + std::strerror(rc)};
+  pid = child;
+  is_child = true;
+  taken_over = false;
+  started = loop.now();
+  state = State::starting;
+  pid_fd = static_cast<int>(::syscall(SYS_pidfd_open, pid, 0));
+  LANDFALL_CHECK(pid_fd >= 0);
+  watch();
+  set_timer(timer, probe_every, &Process::probe);
+  return write_text(pid_file(), std::to_string(pid) + " " + std::to_string(start_time(pid)) + " " +
+                                    std::to_string(ports.mqtt) + " " + std::to_string(ports.websocket) + "\n");
+}
+
+void Broker::Process::watch() {
+  exit_poll = new uv_poll_t;
+  exit_poll->data = this;
+  LANDFALL_CHECK(uv_poll_init(loop.handle(), exit_poll, pid_fd) == 0);
+  uv_poll_start(exit_poll, UV_READABLE, [](uv_poll_t* handle, int, int) {
+    auto* self = static_cast<Process*>(handle->data);
+    self->loop.new_turn();
+    self->on_exit();
+  });
+}
+
+void Broker::Process::unwatch() {
+  if (exit_poll != nullptr) {
+    uv_poll_stop(exit_poll);
+    uv_close(reinterpret_cast<uv_handle_t*>(exit_poll), [](uv_handle_t* handle) { delete reinterpret_cast<uv_poll_t*>(handle); });
+    exit_poll = nullptr;
+  }
+  if (pid_fd >= 0) ::close(pid_fd);
+  pid_fd = -1;
+}
+
+void Broker::Process::set_timer(Loop::Timer& which, Duration delay, void (Process::*then)()) {
+  loop.cancel(which);
+  which = loop.after(delay, [weak = weak_from_this(), &which, then] {
+    const auto self = weak.lock();
+    if (!self) return;
+    which = 0;
+    ((*self).*then)();
+  });
+}
+
+void Broker::Process::probe() {
+  if (state != State::starting) return;
+  if (!answers(options.listen, ports.mqtt)) return set_timer(timer, probe_every, &Process::probe);
+  state = State::running;
+  say("broker runs, pid " + std::to_string(pid) + ", port " + std::to_string(ports.mqtt) +
+      (ports.websocket == 0 ? "" : ", WebSocket port " + std::to_string(ports.websocket)));
+}
+
+void Broker::Process::on_exit() {
+  if (is_child) ::waitpid(pid, nullptr, 0);
+  unwatch();
+  loop.cancel(timer);
+  const int gone = std::exchange(pid, 0);
+  std::error_code ignored;
+  if (state == State::stopping) {
+    state = State::stopped;
+    loop.cancel(save_timer);
+    loop.cancel(look_timer);
+    // Ports that were chosen for us are chosen again the same way.
+    (void)write_text(pid_file(), "0 0 " + std::to_string(ports.mqtt) + " " + std::to_string(ports.websocket) + "\n");
+    if (on_stopped) std::exchange(on_stopped, nullptr)();
+    return;
+  }
+  ++restarts;
+  std::string log = read_text(log_file());
+  while (log.ends_with('\n')) log.pop_back();
+  last_failure = log.substr(log.rfind('\n') + 1, 300);
+  if (loop.now() - started > lived_long) backoff = backoff_min;
+  say("broker (pid " + std::to_string(gone) + ") died, starting it again in " + std::to_string(backoff / 1ms) +
+      " ms; its last line: " + last_failure);
+  state = State::backing_off;
+  set_timer(timer, backoff, &Process::relaunch);
+  backoff = std::min(backoff * 2, backoff_max);
+}
+
+void Broker::Process::relaunch() {
+  auto launched = launch();
+  if (launched.ok()) return;
+  last_failure = launched.error().detail;
+  say("broker cannot be started: " + last_failure);
+  set_timer(timer, backoff_max, &Process::relaunch);
+}
+
+// Mosquitto appends to its log, so that emptying the file is enough to bound it.
+void Broker::Process::look_after() {
+  std::error_code failed;
+  const auto size = fs::file_size(log_file(), failed);
+  if (!failed && size > log_bytes_max) fs::resize_file(log_file(), 0, failed);
+  set_timer(look_timer, look_after_every, &Process::look_after);
+}
+
+void Broker::save_retained() {
+  auto& p = *process_;
+  p.save_wanted = true;
+  if (p.save_timer != 0 || p.state == State::external || p.state >= State::stopping) return;
+  p.save_timer = p.loop.after(save_every, [weak = p.weak_from_this()] {
+    const auto self = weak.lock();
+    if (!self) return;
+    self->save_timer = 0;
+    // A broker that is starting may not have its handler yet, and SIGUSR1 would end it: the next message asks again.
+    if (self->state == State::running && std::exchange(self->save_wanted, false)) ::kill(self->pid, SIGUSR1);
+  });
+}
+
+void Broker::stop(std::function<void()> stopped) {
+  auto& p = *process_;
+  p.loop.cancel(p.timer);
+  p.on_stopped = std::move(stopped);
+  if (p.pid == 0) {
+    if (p.state != State::external) p.state = State::stopped;
+    p.loop.post([weak = p.weak_from_this()] {
+      const auto self = weak.lock();
+      if (self && self->on_stopped) std::exchange(self->on_stopped, nullptr)();
+    });
+    return;
+  }
+  p.state = State::stopping;
+  ::kill(p.pid, SIGTERM);
+  p.timer = p.loop.after(stop_max, [weak = p.weak_from_this()] {
+    const auto self = weak.lock();
+    if (self && self->pid != 0) ::kill(self->pid, SIGKILL);
+  });
+}
+
+}  // namespace landfall

@@ -1,0 +1,339 @@
+#include "edgeruntime/mqtt/ingest.h"
+
+#include <uv.h>
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+#include <deque>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "edgeruntime/mqtt/capture.h"
+#include "edgeruntime/mqtt/dedupe_window.h"
+#include "edgeruntime/mqtt/ring.h"
+#include "schemas/chunk.h"
+#include "schemas/text.h"
+
+namespace landfall {
+namespace {
+
+// One drain hands the log at most this much; two drains may wait for A1. More would only lengthen the wait of a `power`
+// message behind them.
+constexpr std::size_t drain_events_max = chunk_events_max;
+constexpr std::size_t drain_bytes_max = chunk_rows_bytes_max;
+constexpr std::size_t drains_max = 2;
+// Far below log_pending_bytes_max: an append of ours is never refused for want of room.
+constexpr std::size_t log_pending_bytes_busy = log_pending_bytes_max / 4;
+// Between drains of messages that wait for nobody. Fewer and larger commits: less flash wear, less work per message.
+constexpr std::chrono::milliseconds pause_between_drains{10};
+constexpr int idle_pauses_before_sleep = 5;
+
+std::string position_key(Stream stream) { return "x/ring/" + std::string(to_string(stream)); }
+
+std::string encode_position(std::uint64_t generation, std::uint64_t position) {
+  std::string value(16, '\0');
+  std::memcpy(value.data(), &generation, 8);
+  std::memcpy(value.data() + 8, &position, 8);
+  return value;
+}
+
+bool is_text(std::string_view payload) {
+  while (!payload.empty()) {
+    const auto line = payload.substr(0, payload.find_first_of("\t\r\n"));
+    if (!is_clean_text(line)) return false;
+    payload.remove_prefix(std::min(payload.size(), line.size() + 1));
+  }
+  return true;
+}
+
+std::string_view guess_content_type(std::string_view payload) {
+  constexpr std::string_view space = " \t\r\n";
+  const auto first = payload.find_first_not_of(space);
+  if (first == payload.npos || !is_text(payload)) return {};
+  const char begin = payload[first], end = payload[payload.find_last_not_of(space)];
+  if ((begin == '{' && end == '}') || (begin == '[' && end == ']')) return "application/json";
+  return "text/plain";
+}
+
+struct Named {
+  HybridTime time;
+  DedupeWindow::Hash name;
+};
+
+// Calls `visit` for the events from..last of one (run, stream).
+template <class Visit>
+Status each_event(const Log& log, const RunStream& of, std::uint64_t from, std::uint64_t last, const Visit& visit) {
+  while (from <= last) {
+    auto chunks = log.read(of, from, 1 << 20);
+    if (!chunks.ok()) return std::move(chunks).error();
+    if (chunks->empty()) break;
+    for (const auto& stored : *chunks) {
+      auto chunk = decode_chunk(stored.bytes);
+      if (!chunk.ok()) return std::move(chunk).error();
+      RowReader rows(chunk->rows);
+      for (auto row = rows.next(); !row.empty(); row = rows.next()) {
+        auto event = decode_row(row);
+        if (event.ok()) visit(*event);
+      }
+      from = stored.header.last + 1;
+    }
+  }
+  return ok();
+}
+
+// Names of the newest events of the node's own runs, oldest first: as they were added before the restart.
+Status rebuild(DedupeWindow& window, const Log& log) {
+  std::vector<Named> found;
+  const auto runs = log.runs();
+  RunStart successor;  // what the next newer run says of its parent: folded runs are not in received()
+  for (auto run = runs.rbegin(); run != runs.rend() && found.size() < dedupe_window_events; ++run) {
+    if (run->node != log.run().node) continue;
+    for (const Stream stream : {Stream::alarm, Stream::telemetry}) {
+      const RunStream of{*run, stream};
+      std::uint64_t last = log.received().base(of);
+      for (const auto& head : successor.parent_heads) {
+        if (last == 0 && successor.parent == *run && head.stream == stream) last = head.last;
+      }
+      const std::uint64_t from = last > dedupe_window_events ? last - dedupe_window_events + 1 : 1;
+      LANDFALL_TRY(each_event(log, of, from, last, [&](const Event& event) {
+        if (!event.id.empty()) found.push_back({event.time, window.hash(event.source, event.id)});
+      }));
+    }
+    successor = {};
+    LANDFALL_TRY(each_event(log, {*run, Stream::control}, 1, 1, [&](const Event& event) {
+      if (event.kind != Kind::run_start) return;
+      auto start = decode_run_start(event.payload);
+      if (start.ok()) successor = std::move(*start);
+    }));
+  }
+  std::stable_sort(found.begin(), found.end(), [](const Named& a, const Named& b) { return a.time < b.time; });
+  const std::size_t surplus = found.size() > dedupe_window_events ? found.size() - dedupe_window_events : 0;
+  for (std::size_t i = surplus; i < found.size(); ++i) window.add(found[i].name);
+  return ok();
+}
+
+}  // namespace
+
+struct MqttIngest::State : std::enable_shared_from_this<MqttIngest::State> {
+  State(UvLoop& l, Log& g, MqttIngestOptions o) : loop(l), log(g), options(std::move(o)), window({l.random(), l.random()}) {}
+
+  struct Drain {
+    std::uint64_t end;
+    std::size_t appends_left;
+    bool retained;
+  };
+
+  UvLoop& loop;
+  Log& log;
+  MqttIngestOptions options;
+  std::unique_ptr<RingReader> ring;
+  DedupeWindow window;
+  uv_poll_t* poll = nullptr;  // freed by its close callback
+  Loop::Timer timer = 0;
+  int idle_pauses = 0;
+  bool failed = false;
+
+  std::uint64_t stored_generation = 0;
+  std::array<std::uint64_t, stream_count> stored_before{};  // of stored_generation: below is in the log
+  std::deque<Drain> drains;
+  std::array<std::vector<Event>, stream_count> events;  // views into the ring; empty between drains
+  std::array<std::uint64_t, stream_count> stream_end{};
+  Metrics counts;
+
+  Status start();
+  void turn();
+  bool drain();
+  bool take(const RingReader::Record& record, Drain& drain);
+  void append(Stream stream);
+  void on_appended(std::size_t index, Result<Log::Appended> result);
+  void release();
+  void rest(bool drained);
+  void report(const Error& error) {
+    if (options.on_error) options.on_error(error);
+  }
+
+  std::uint64_t drains_begun = 0;  // index of drains.back() plus one; drains.front() is drains_begun - drains.size()
+};
+
+Result<std::unique_ptr<MqttIngest>> MqttIngest::open(UvLoop& loop, Log& log, MqttIngestOptions options) {
+  auto state = std::make_shared<State>(loop, log, std::move(options));
+  LANDFALL_TRY(state->start());
+  return std::unique_ptr<MqttIngest>(new MqttIngest(std::move(state)));
+}
+
+MqttIngest::MqttIngest(std::shared_ptr<State> state) : state_(std::move(state)) {}
+
+MqttIngest::~MqttIngest() {
+  state_->failed = true;
+  state_->loop.cancel(state_->timer);
+  uv_poll_stop(state_->poll);
+  uv_close(reinterpret_cast<uv_handle_t*>(state_->poll), [](uv_handle_t* handle) { delete reinterpret_cast<uv_poll_t*>(handle); });
+}
+
+Status MqttIngest::State::start() {
+  if (auto rebuilt = rebuild(window, log); !rebuilt.ok()) return std::move(rebuilt).error().in("names for deduplication");
+  auto opened = RingReader::open({options.ring, options.wake_socket, loop.random(), options.bytes});
+  if (!opened.ok()) return std::move(opened).error();
+  ring = std::move(*opened);
+  stored_generation = ring->generation();
+  for (std::size_t i = 0; i < stream_count; ++i) {
+    auto value = log.get_meta(position_key(static_cast<Stream>(i)));
+    if (!value.ok() || value->size() != 16) continue;
+    std::uint64_t generation;
+    std::memcpy(&generation, value->data(), 8);
+    if (generation == stored_generation) std::memcpy(&stored_before[i], value->data() + 8, 8);
+  }
+  poll = new uv_poll_t;
+  poll->data = this;
+  LANDFALL_CHECK(uv_poll_init(loop.handle(), poll, ring->wake_fd()) == 0);
+  uv_poll_start(poll, UV_READABLE, [](uv_poll_t* handle, int, int) {
+    auto* self = static_cast<State*>(handle->data);
+    self->loop.new_turn();
+    self->ring->clear_wakes();
+    self->turn();
+  });
+  timer = loop.after(Duration(0), [this] { timer = 0, turn(); });
+  return ok();
+}
+
+void MqttIngest::State::turn() {
+  if (failed) return;
+  bool drained = false;
+  while (drains.size() < drains_max && log.pending_bytes() < log_pending_bytes_busy && drain()) drained = true;
+  rest(drained);
+}
+
+// While the drains are full, the completion of one brings the next turn.
+void MqttIngest::State::rest(bool drained) {
+  loop.cancel(timer);
+  timer = 0;
+  if (drains.size() >= drains_max) return;
+  if (drained) idle_pauses = 0;
+  const bool busy = log.pending_bytes() >= log_pending_bytes_busy || !drains.empty();
+  if (!busy && ++idle_pauses > idle_pauses_before_sleep) {
+    if (ring->announce(RingReader::Rest::sleep)) return;
+    timer = loop.after(Duration(0), [this] { timer = 0, turn(); });
+    return;
+  }
+  const bool may_pause = ring->announce(RingReader::Rest::pause) || log.pending_bytes() >= log_pending_bytes_busy;
+  timer = loop.after(may_pause ? Duration(pause_between_drains) : Duration(0), [this] { timer = 0, turn(); });
+}
+
+// Reads once through what is there, up to the bounds, and appends it. False where there was nothing.
+bool MqttIngest::State::drain() {
+  const std::uint64_t from = ring->position();
+  Drain now{from, 0, false};
+  std::size_t count = 0;
+  while (count < drain_events_max && ring->position() - from < drain_bytes_max) {
+    auto record = ring->next();
+    if (!record.ok()) {
+      ++counts.corrupt;
+      report(record.error());
+      break;
+    }
+    if (!record->has_value()) break;
+    if (take(**record, now)) ++count;
+  }
+  now.end = ring->position();
+  if (now.end == from) return false;
+  for (const auto& list : events) now.appends_left += list.empty() ? 0 : 1;
+  drains.push_back(now);
+  ++drains_begun;
+  for (std::size_t i = 0; i < stream_count; ++i) {
+    if (!events[i].empty()) append(static_cast<Stream>(i));
+  }
+  release();
+  return true;
+}
+
+// True where the record becomes an event.
+bool MqttIngest::State::take(const RingReader::Record& record, Drain& now) {
+  auto message = decode_captured(record.body);
+  if (!message.ok() || !is_storable(*message)) {
+    ++counts.corrupt;
+    report(message.ok() ? Error{Code::corrupt, "ring record cannot be an event: is the plugin of this version?"} : message.error());
+    return false;
+  }
+  const auto stream = static_cast<std::size_t>(message->stream);
+  if (ring->generation() == stored_generation && record.end <= stored_before[stream]) {
+    ++counts.skipped;
+    return false;
+  }
+  if (!message->id.empty() && !window.add(message->source, message->id)) {
+    ++counts.duplicates;
+    return false;
+  }
+  Event event;
+  event.kind = message->kind;
+  event.retained = message->retained;
+  event.subject = message->topic;
+  event.content_type = message->content_type.empty() ? guess_content_type(message->payload) : message->content_type;
+  event.source = message->source;
+  event.id = message->id;
+  event.device = device_of(message->topic);
+  event.payload = message->payload;
+  events[stream].push_back(event);
+  stream_end[stream] = record.end;
+  now.retained |= message->retained;
+  return true;
+}
+
+void MqttIngest::State::append(Stream stream) {
+  const auto index = static_cast<std::size_t>(stream);
+  const std::uint64_t drain = drains_begun - 1, count = events[index].size();
+  log.append(stream, events[index], {{position_key(stream), encode_position(ring->generation(), stream_end[index])}},
+             [weak = weak_from_this(), drain, count](Result<Log::Appended> result) {
+               const auto self = weak.lock();
+               if (!self || self->failed) return;
+               if (result.ok()) self->counts.captured += count;
+               self->on_appended(drain, std::move(result));
+             });
+  events[index].clear();
+}
+
+void MqttIngest::State::on_appended(std::size_t index, Result<Log::Appended> result) {
+  // Disk: the log is finished until the process restarts, and nothing more is taken from the ring or acknowledged. The
+  // other codes cannot come: take() checked the limits, turn() the room. Stopping keeps what is in the ring either way.
+  if (!result.ok()) {
+    failed = true;
+    report(std::move(result).error().in("captured messages"));
+    return;
+  }
+  const std::uint64_t front = drains_begun - drains.size();
+  LANDFALL_CHECK(index >= front && drains[index - front].appends_left > 0);
+  --drains[index - front].appends_left;
+  const bool was_full = drains.size() >= drains_max;
+  release();
+  if (was_full && drains.size() < drains_max) turn();
+}
+
+void MqttIngest::State::release() {
+  bool retained = false, released = false;
+  std::uint64_t end = 0;
+  for (; !drains.empty() && drains.front().appends_left == 0; drains.pop_front()) {
+    end = drains.front().end;
+    retained |= drains.front().retained;
+    released = true;
+  }
+  if (released) ring->release(end);
+  if (retained && options.on_retained) options.on_retained();
+}
+
+MqttIngest::Metrics MqttIngest::metrics() const {
+  Metrics all = state_->counts;
+  const auto& ring = *state_->ring;
+  const auto written = ring.counts();
+  all.refused_full = written.refused_full;
+  all.refused_size = written.refused_size;
+  all.refused_invalid = written.refused_invalid;
+  all.ring_used_bytes = ring.used_bytes();
+  all.ring_bytes = ring.bytes();
+  all.oldest_ms = ring.oldest_ms();
+  all.window_names = state_->window.size();
+  all.broker_attached = ring.writer_alive();
+  return all;
+}
+
+}  // namespace landfall
