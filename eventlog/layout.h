@@ -1,0 +1,52 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "schemas/chunk.h"
+#include "schemas/ids.h"
+
+// Where things lie in the Store. Worked bytes are in README.md. Private to this folder.
+
+namespace landfall::layout {
+
+// A run's name in keys: 4 bytes instead of 24, in the order in which this log met the runs.
+using Handle = std::uint32_t;
+
+// chunks: handle u32 BE | stream u8 | last seq u64 BE -> stored chunk
+std::string chunk_key(Handle handle, Stream stream, std::uint64_t last);
+struct ChunkKey {
+  Handle handle;
+  Stream stream;
+  std::uint64_t last;
+};
+std::optional<ChunkKey> parse_chunk_key(std::string_view key);
+
+// index: subject | 0x00 | chunk key -> time min u64 LE | time max u64 LE | first seq u64 LE
+// An empty subject names a chunk with more than index_subjects_per_chunk_max of them: every query reads it.
+std::string index_key(std::string_view subject, Handle handle, Stream stream, std::uint64_t last);
+std::string index_value(const ChunkHeader& header);
+struct IndexKey {
+  std::string_view subject;
+  ChunkKey chunk;
+};
+std::optional<IndexKey> parse_index_key(std::string_view key);
+
+// meta: "c/" handle u32 BE | stream u8 -> clock u64 LE | ReceivedContext::encode_entry
+//       "f/" node (16)                 -> clock u64 LE | ReceivedContext::encode_folded
+//       "r/" handle u32 BE             -> node (16) | counter u32 LE | nonce u32 LE | flags u8 (1: opened here) | RunStart
+//       "x/" ...                       the callers' own
+// clock is the hybrid clock when the row was written: a later open goes on above the highest.
+std::string context_key(Handle handle, Stream stream);
+std::string folded_key(const NodeId& node);
+std::string run_key(Handle handle);
+
+std::uint32_t read_u32_be(std::string_view from);
+void append_u32_le(std::string& to, std::uint32_t value);
+std::uint32_t read_u32_le(std::string_view from);
+void append_u64_le(std::string& to, std::uint64_t value);
+std::uint64_t read_u64_le(std::string_view from);
+
+}  // namespace landfall::layout

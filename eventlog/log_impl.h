@@ -1,0 +1,177 @@
+#pragma once
+
+#include <deque>
+#include <map>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "eventlog/chain.h"
+#include "eventlog/log.h"
+#include "eventlog/run_table.h"
+
+// The one implementation of Log, spread over log.cc (open, read, follow), log_append.cc and log_ingest.cc. Private.
+
+namespace landfall {
+
+// The subjects of a chunk, up to the number that the index names.
+class SubjectSet {
+ public:
+  void add(std::string_view subject);
+  bool overflowed() const { return overflowed_; }
+  const std::vector<std::string>& names() const { return names_; }
+
+ private:
+  std::vector<std::string> names_;
+  std::size_t last_ = 0;  // events of one device often come in a row
+  bool overflowed_ = false;
+};
+
+class LogImpl final : public Log {
+ public:
+  LogImpl(Loop& loop, Store& store, LogOptions options) : loop_(loop), store_(store), options_(std::move(options)) {}
+  ~LogImpl() override { *alive_ = false; }
+  Status open();
+
+  using Log::append;
+  void append(Stream stream, std::span<const Event> events, std::vector<Meta> meta, OnAppended done) override;
+  void ingest(std::string chunk, OnIngested done) override;
+  void put_meta(std::vector<Meta> meta, std::function<void(Status)> done) override;
+  Result<std::string> get_meta(std::string_view key) const override;
+
+  const ReceivedContext& received() const override { return received_; }
+  const RunId& run() const override { return run_; }
+  std::vector<RunId> runs() const override { return runs_.ids(); }
+  bool degraded() const override { return degraded_; }
+  Result<std::vector<StoredChunk>> read(const RunStream& of, std::uint64_t from, std::size_t bytes_max) const override;
+  Status find(std::string_view subject_prefix, const VisitChunk& visit) const override;
+
+  Subscription subscribe(std::uint8_t streams, std::function<void(const Range&)> notify) override;
+  void unsubscribe(Subscription subscription) override { subscribers_.erase(subscription); }
+  std::size_t pending_bytes() const override { return pending_bytes_; }
+
+ private:
+  // State that the jobs of one (run, stream) carry from one to the next. While jobs > 0 only the running job touches
+  // hasher and chain.
+  struct Lane {
+    Loop::Lane id;
+    ChainHasher hasher;
+    Digest chain{};  // own streams: after the last event handed to the lane
+    int jobs = 0;
+  };
+  struct InFlight {
+    std::uint64_t first, last;
+    Digest before, after;
+  };
+  struct StreamState {
+    std::shared_ptr<Lane> lane;
+    std::deque<InFlight> in_flight;  // given to the store and not yet A1
+    std::optional<InFlight> newest;  // the last that became A1: most chunks follow it
+  };
+
+  // One call's end inside a chunk.
+  struct Ending {
+    OnAppended done;
+    Appended appended;
+  };
+  // What waits to become one own chunk.
+  struct Gathered {
+    std::string rows;
+    std::uint64_t first = 0, count = 0;
+    HybridTime time_min{~0ull}, time_max;
+    SubjectSet subjects;
+    std::vector<Meta> meta;
+    std::vector<Ending> endings;
+  };
+  struct OwnStream {
+    std::uint64_t next_seq = 1;
+    std::deque<Gathered> waiting;
+    int started = 0;  // chunks in preparation or commit
+  };
+  // A chunk with all that goes into its batch.
+  struct Prepared {
+    ChunkHeader header;
+    std::string bytes;
+    SubjectSet subjects;
+    std::vector<Meta> meta;
+    std::optional<RunStart> start;  // the chunk holds its run's first event
+  };
+  struct OwnJob;
+  struct IngestJob;
+
+  // log.cc
+  StreamState& state(const RunStream& of);
+  Result<std::optional<ChunkHeader>> holding(const RunStream& of, std::uint64_t seq) const;
+  Result<std::string> find_loss(std::optional<RunId>& parent, bool& parent_lost) const;
+  Status name_parent(const RunId& parent, RunStart& start) const;
+  void submit(Prepared prepared, std::function<void(Status)> done);
+  void add_context_rows(const RunStream& of, const RunId& parent, Batch& batch);
+  void committed(const Prepared& prepared, const Status& status);
+  void notify(const Range& range);
+  void release_waiters();
+  void later(std::function<void()> task);
+
+  // log_append.cc
+  struct Row {
+    std::size_t end;  // in scratch_
+    HybridTime time;
+  };
+  Status encode(std::span<const Event> events);
+  void gather(Stream stream, std::span<const Event> events, std::vector<Meta> meta, OnAppended done);
+  bool may_start(const OwnStream& own) const;
+  void flush_soon();
+  void flush();
+  void flush(Stream stream);
+  void start(Stream stream, Gathered gathered);
+  void finish_own(const std::shared_ptr<OwnJob>& job);
+  void complete(std::vector<Ending> endings, const Status& status);
+
+  // log_ingest.cc
+  void admit(const std::shared_ptr<IngestJob>& job);
+  Result<std::vector<Prepared>> fit(IngestJob& job);
+  Status check_overlap(const ChunkHeader& header);
+  Status check_neighbours(const ChunkHeader& header);
+  Result<std::optional<Digest>> chain_known_at(const RunStream& of, std::uint64_t seq);
+  void finish_ingest(const std::shared_ptr<IngestJob>& job, const Status& status);
+
+  Loop& loop_;
+  Store& store_;
+  LogOptions options_;
+  RunId run_;
+  RunTable runs_;
+  HybridClock clock_;
+  bool degraded_ = false;
+  std::optional<Error> failed_;  // the store's first failure: the log is finished
+
+  ReceivedContext received_;  // what is A1
+  ReceivedContext planned_;   // with what was given to the store: the next batch carries this
+  std::set<RunId> folded_rows_;  // whose fold is in the store, or in a batch given to it
+  std::map<RunStream, StreamState> streams_;
+  std::array<OwnStream, stream_count> own_;
+  std::size_t pending_bytes_ = 0;
+  std::string scratch_;  // rows of one append
+  std::vector<Row> scratch_rows_;
+  bool flush_posted_ = false;
+  Loop::Lane next_lane_ = 1;
+  ChainHasher hasher_;  // for the loop thread; lanes have their own
+
+  // Commits complete in the order in which they were submitted.
+  std::uint64_t submitted_ = 0, completed_ = 0;
+  std::multimap<std::uint64_t, std::function<void()>> waiters_;  // for commit number
+
+  std::map<Subscription, std::pair<std::uint8_t, std::shared_ptr<std::function<void(const Range&)>>>> subscribers_;
+  Subscription next_subscription_ = 1;
+  std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
+};
+
+// Loss that the anchor proves, one line each; also for `landfall log verify`.
+struct Loss {
+  AnchorRecord record;
+  std::string what;
+};
+Result<std::vector<Loss>> anchor_losses(const Store& store, const RunTable& runs, const ReceivedContext& received,
+                                        const std::vector<AnchorRecord>& anchors);
+
+}  // namespace landfall

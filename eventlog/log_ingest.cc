@@ -1,0 +1,191 @@
+#include <algorithm>
+
+#include "eventlog/log_impl.h"
+
+// Foreign events: a chunk is proven in its stream's lane, fitted to what is here, and stored as received.
+
+namespace landfall {
+namespace {
+
+constexpr std::size_t inline_rows_bytes = 4 << 10;
+
+}  // namespace
+
+struct LogImpl::IngestJob {
+  std::string bytes;
+  std::size_t counted;  // in pending_bytes_
+  OnIngested done;
+  std::shared_ptr<Lane> lane;
+
+  // Filled by prove().
+  Status status = ok();
+  DecodedChunk decoded;
+  SubjectSet subjects;
+  std::optional<RunStart> start;
+  HybridTime believed;  // highest stamp of a clock that may be believed
+  ClockClass believed_class = ClockClass::untrusted;
+
+  void prove() {
+    Result<DecodedChunk> verified = verify_chunk(bytes, lane->hasher);
+    if (!verified) {
+      status = std::move(verified).error();
+      return;
+    }
+    decoded = std::move(*verified);
+    status = read_rows(decoded);
+  }
+
+  Status read_rows(const DecodedChunk& chunk) {
+    RowReader reader(chunk.rows);
+    for (std::uint64_t seq = chunk.header.first; seq <= chunk.header.last; ++seq) {
+      Result<Event> event = decode_row(reader.next());
+      if (!event) return std::move(event).error();
+      subjects.add(event->subject);
+      if (event->clock != ClockClass::untrusted && event->time > believed) believed = event->time, believed_class = event->clock;
+      if (chunk.header.of.stream != Stream::control || seq != 1) continue;
+      if (event->kind != Kind::run_start) return Error{Code::corrupt, to_string(chunk.header.of.run) + ": does not begin with its start"};
+      Result<RunStart> run_start = decode_run_start(event->payload);
+      if (!run_start) return std::move(run_start).error();
+      start = std::move(*run_start);
+    }
+    return ok();
+  }
+};
+
+void LogImpl::ingest(std::string chunk, OnIngested done) {
+  Result<ChunkHeader> header = failed_ ? Result<ChunkHeader>(*failed_) : read_chunk_header(chunk);
+  Status status = header ? ok() : Status(header.error());
+  if (status && pending_bytes_ > log_pending_bytes_max) {
+    status = Error{Code::unavailable, "log: " + std::to_string(pending_bytes_ >> 20) + " MiB wait for the disk"};
+  }
+  if (!status) {
+    return later([done = std::move(done), status] { done(status); });
+  }
+  auto job = std::make_shared<IngestJob>();
+  job->counted = chunk.size();
+  job->bytes = std::move(chunk);
+  job->done = std::move(done);
+  job->lane = state(header->of).lane;
+  pending_bytes_ += job->counted;
+  if (job->lane->jobs++ == 0 && header->rows_bytes < inline_rows_bytes) {
+    job->prove();
+    return admit(job);
+  }
+  loop_.work(job->lane->id, [job] { job->prove(); }, [this, alive = alive_, job] {
+    if (*alive) admit(job);
+  });
+}
+
+// Takes what is new of a proven chunk. The lane's hasher is not used here: its next job may be running.
+void LogImpl::admit(const std::shared_ptr<IngestJob>& job) {
+  --job->lane->jobs;
+  auto finish = [this, job](const Status& status) { finish_ingest(job, status); };
+  auto refuse = [&](const Error& error) { later([finish, error] { finish(error); }); };
+  if (failed_) return refuse(*failed_);
+  if (!job->status) return refuse(job->status.error());
+  Result<std::vector<Prepared>> parts = fit(*job);
+  if (!parts) return refuse(parts.error());
+  if (parts->empty()) {
+    // Here already, or on its way: then it is A1 once all that was submitted before is.
+    if (completed_ == submitted_) return later([finish] { finish(ok()); });
+    waiters_.emplace(submitted_, [this, finish] { finish(failed_ ? Status(*failed_) : ok()); });
+    return;
+  }
+  clock_.observe(job->believed, job->believed_class, loop_.unix_ms());
+  struct Outcome {
+    std::size_t left;
+    Status status = ok();
+  };
+  auto outcome = std::make_shared<Outcome>(Outcome{parts->size()});
+  auto part_done = [finish, outcome](const Status& status) {
+    if (!status && outcome->status) outcome->status = status;
+    if (--outcome->left == 0) finish(outcome->status);
+  };
+  for (Prepared& part : *parts) {
+    Status added = planned_.add(part.header.of, part.header.first, part.header.last);
+    if (!added) later([part_done, added] { part_done(added); });
+    else submit(std::move(part), part_done);
+  }
+}
+
+// The parts of the chunk that are not here: itself, or what is left of it, after checking that the rest is the same.
+Result<std::vector<LogImpl::Prepared>> LogImpl::fit(IngestJob& job) {
+  const ChunkHeader& header = job.decoded.header;
+  std::vector<Prepared> parts;
+  const auto missing = planned_.missing(header.of, header.first, header.last);
+  const bool all_new = missing.size() == 1 && missing[0] == ReceivedContext::Range{header.first, header.last};
+  if (!missing.empty() && header.of.run == run_) {
+    return Error{Code::conflict, to_string(Dot{run_, header.of.stream, missing[0].first}) + ": a peer has events of our open run that we never wrote: two nodes run on one key"};
+  }
+  if (all_new) {
+    LANDFALL_TRY(check_neighbours(header));
+    parts.push_back({header, std::move(job.bytes), std::move(job.subjects), {}, std::move(job.start)});
+    return parts;
+  }
+  LANDFALL_TRY(check_overlap(header));
+  for (const auto& range : missing) {
+    Result<std::string> cut = cut_chunk(job.bytes, range.first, range.last, hasher_);
+    if (!cut) return std::move(cut).error();
+    Result<ChunkHeader> cut_header = read_chunk_header(*cut);
+    if (!cut_header) return std::move(cut_header).error();
+    LANDFALL_TRY(check_neighbours(*cut_header));
+    parts.push_back({std::move(*cut_header), std::move(*cut), job.subjects, {}, range.first == 1 ? job.start : std::nullopt});
+  }
+  return parts;
+}
+
+// The chain at a seq covers every row up to it: where it is equal, all is equal.
+Status LogImpl::check_overlap(const ChunkHeader& header) {
+  Result<std::optional<Digest>> known = chain_known_at(header.of, header.last);
+  if (!known) return std::move(known).error();
+  if (!*known || **known == header.chain_after) return ok();
+  return Error{Code::conflict, to_string(Dot{header.of.run, header.of.stream, header.last}) + ": a second history under known dots (fork)"};
+}
+
+Status LogImpl::check_neighbours(const ChunkHeader& header) {
+  const RunStream& of = header.of;
+  auto fork = [&](std::uint64_t seq) {
+    return Error{Code::conflict, to_string(Dot{of.run, of.stream, seq}) + ": its chain does not join what is here (fork)"};
+  };
+  if (header.first > 1 && planned_.contains(Dot{of.run, of.stream, header.first - 1})) {
+    Result<std::optional<Digest>> before = chain_known_at(of, header.first - 1);
+    if (!before) return std::move(before).error();
+    if (*before && **before != header.chain_before) return fork(header.first);
+  }
+  if (!planned_.contains(Dot{of.run, of.stream, header.last + 1})) return ok();
+  for (const InFlight& f : state(of).in_flight) {
+    if (f.first == header.last + 1) return f.before == header.chain_after ? ok() : Status(fork(f.first));
+  }
+  Result<std::optional<ChunkHeader>> after = holding(of, header.last + 1);
+  if (!after) return std::move(after).error();
+  if (*after && (*after)->first == header.last + 1 && (*after)->chain_before != header.chain_after) return fork(header.last + 1);
+  return ok();
+}
+
+// The chain after `seq` as far as it can be told: none for a seq that is not here or lies inside a chunk in flight.
+Result<std::optional<Digest>> LogImpl::chain_known_at(const RunStream& of, std::uint64_t seq) {
+  const StreamState& stream = state(of);
+  if (stream.newest && stream.newest->last == seq) return std::optional(stream.newest->after);
+  for (const InFlight& f : stream.in_flight) {
+    if (f.last == seq) return std::optional(f.after);
+  }
+  Result<std::optional<ChunkHeader>> header = holding(of, seq);
+  if (!header) return std::move(header).error();
+  if (!*header) return std::optional<Digest>();
+  if ((*header)->last == seq) return std::optional((*header)->chain_after);
+  Result<std::string> bytes = store_.get(Table::chunks, layout::chunk_key(runs_.find(of.run)->handle, of.stream, (*header)->last));
+  if (!bytes) return std::move(bytes).error();
+  Result<DecodedChunk> chunk = decode_chunk(*bytes);
+  if (!chunk) return std::move(chunk).error();
+  RowReader reader(chunk->rows);
+  Digest chain = chunk->header.chain_before;
+  for (std::uint64_t s = chunk->header.first; s <= seq; ++s) hasher_.extend(chain, reader.next());
+  return std::optional(chain);
+}
+
+void LogImpl::finish_ingest(const std::shared_ptr<IngestJob>& job, const Status& status) {
+  pending_bytes_ -= job->counted;
+  job->done(status);
+}
+
+}  // namespace landfall

@@ -1,0 +1,154 @@
+#include <algorithm>
+
+#include "eventlog/chain.h"
+#include "eventlog/log_impl.h"
+
+namespace landfall {
+namespace {
+
+constexpr std::size_t faults_max = 100;
+constexpr std::uint64_t progress_events = 8192;
+
+class Verifier {
+ public:
+  Verifier(const Store& store, const std::function<void(std::uint64_t)>& progress) : store_(store), progress_(progress) {}
+
+  Result<VerifyReport> run() {
+    if (Status loaded = runs_.load(store_); !loaded) fault(loaded.error().detail);
+    Result<StoredContext> stored = load_context(store_, runs_);
+    if (!stored) fault(stored.error().detail);
+    LANDFALL_TRY(store_.scan(Table::chunks, {}, Store::Order::forward, [this](std::string_view key, std::string_view value) {
+      check_chunk(key, value);
+      return true;
+    }));
+    for (const RunTable::Run* run : runs_.in_order()) check_run(*run);
+    if (stored) check_context(stored->context);
+    LANDFALL_TRY(check_anchor());
+    if (progress_) progress_(report_.events);
+    return std::move(report_);
+  }
+
+ private:
+  void fault(std::string text) {
+    if (report_.faults.size() < faults_max) report_.faults.push_back(std::move(text));
+  }
+
+  void check_chunk(std::string_view key, std::string_view value) {
+    auto at = layout::parse_chunk_key(key);
+    const RunTable::Run* run = at ? runs_.find(at->handle) : nullptr;
+    if (run == nullptr) return fault("chunk key " + to_hex(key) + ": names no known run");
+    const RunStream of{run->id, at->stream};
+    const std::string name = to_string(Dot{of.run, of.stream, at->last});
+    report_.chunks += 1;
+    report_.bytes_stored += value.size();
+    Result<DecodedChunk> chunk = verify_chunk(value, hasher_);
+    if (!chunk) return fault("chunk up to " + name + ": " + chunk.error().detail);
+    const ChunkHeader& header = chunk->header;
+    if (header.of != of || header.last != at->last) return fault("chunk up to " + name + ": lies under a key that is not its own");
+    check_place(*run, header);
+    if (of.stream == Stream::control && header.first == 1) check_start(*run, *chunk);
+    before_ = header;
+    if (Status added = rebuilt_.add(of, header.first, header.last); !added) fault(name + ": " + added.error().detail);
+    report_.events_by_stream[of] += header.count();
+    if ((report_.events + header.count()) / progress_events != report_.events / progress_events && progress_) {
+      progress_(report_.events + header.count());
+    }
+    report_.events += header.count();
+  }
+
+  void check_place(const RunTable::Run& run, const ChunkHeader& header) {
+    const std::string name = to_string(Dot{header.of.run, header.of.stream, header.first});
+    const bool follows = before_ && before_->of == header.of;
+    const std::uint64_t last = follows ? before_->last : 0;
+    if (header.first <= last) return fault(name + ": in two chunks");
+    if (header.first > last + 1) {
+      if (run.opened_here && !lost_and_refilled(run)) fault(name + ": seq " + std::to_string(last + 1) + " is missing before it");
+      return;
+    }
+    if (follows && header.chain_before != before_->chain_after) fault(name + ": its chain does not join the chunk before");
+  }
+
+  // A later run that found a loss: the hub sends the tail back, in any order.
+  bool lost_and_refilled(const RunTable::Run& run) const {
+    for (const RunTable::Run* other : runs_.in_order()) {
+      if (other->start && other->start->degraded && other->id.node == run.id.node) return true;
+    }
+    return false;
+  }
+
+  void check_start(const RunTable::Run& run, const DecodedChunk& chunk) {
+    RowReader reader(chunk.rows);
+    Result<Event> event = decode_row(reader.next());
+    if (!event || event->kind != Kind::run_start) return fault(to_string(run.id) + ": does not begin with its start");
+    if (!run.start || encode_run_start(*run.start) != event->payload) fault(to_string(run.id) + ": the run's row differs from its first event");
+  }
+
+  // The parent's heads that a run names are what the parent has.
+  void check_run(const RunTable::Run& run) {
+    report_.runs += 1;
+    if (!run.start) return;
+    const RunTable::Run* parent = runs_.find(run.start->parent);
+    if (parent == nullptr) return;
+    for (const RunStart::Head& head : run.start->parent_heads) {
+      Result<std::string> bytes = store_.get(Table::chunks, layout::chunk_key(parent->handle, head.stream, head.last));
+      Result<ChunkHeader> header = bytes ? read_chunk_header(*bytes) : Result<ChunkHeader>(bytes.error());
+      if (header && header->chain_after != head.chain) {
+        fault(to_string(Dot{parent->id, head.stream, head.last}) + ": its chain is not what the next run names");
+      }
+    }
+  }
+
+  void check_context(const ReceivedContext& stored) {
+    for (const RunTable::Run* run : runs_.in_order()) {
+      if (!rebuilt_.folded(run->id)) runs_.seal(rebuilt_, run->id);
+    }
+    if (rebuilt_ == stored) return;
+    std::size_t named = 0;
+    for (const RunTable::Run* run : runs_.in_order()) {
+      if (stored.folded(run->id) != rebuilt_.folded(run->id)) {
+        fault(to_string(run->id) + ": " + (stored.folded(run->id) ? "noted as complete and is not" : "complete and not noted as such"));
+        ++named;
+        continue;
+      }
+      for (std::size_t i = 0; i < stream_count; ++i) {
+        const RunStream of{run->id, static_cast<Stream>(i)};
+        if (stored.encode_entry(of) == rebuilt_.encode_entry(of)) continue;
+        fault(to_string(Dot{of.run, of.stream, stored.max(of)}) + ": received context up to here, chunks up to " + std::to_string(rebuilt_.max(of)));
+        ++named;
+      }
+    }
+    if (named == 0) fault("received context differs from the chunks");
+  }
+
+  Status check_anchor() {
+    Result<std::vector<AnchorRecord>> anchors = store_.anchors();
+    if (!anchors) {
+      const bool empty = report_.chunks == 0 && anchors.error().code == Code::not_found;
+      if (!empty) fault(anchors.error().detail + ": nothing proves that this log is whole (restored from a backup?)");
+      return ok();
+    }
+    Result<std::vector<Loss>> losses = anchor_losses(store_, runs_, rebuilt_, *anchors);
+    if (!losses) {
+      fault(losses.error().detail);
+      return ok();
+    }
+    for (const Loss& loss : *losses) fault("anchor: " + loss.what);
+    return ok();
+  }
+
+  const Store& store_;
+  const std::function<void(std::uint64_t)>& progress_;
+  RunTable runs_;
+  ReceivedContext rebuilt_;
+  ChainHasher hasher_;
+  std::optional<ChunkHeader> before_;
+  VerifyReport report_;
+};
+
+}  // namespace
+
+Result<VerifyReport> verify_log(const Store& store, const std::function<void(std::uint64_t)>& progress) {
+  return Verifier(store, progress).run();
+}
+
+}  // namespace landfall
