@@ -1,0 +1,46 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "schemas/event.h"
+#include "schemas/ids.h"
+
+namespace landfall {
+
+// The data topics, in the order of their names in kafka_topic_suffix.
+enum class KafkaTopic : std::uint8_t { control, alarms, twins, documents, telemetry, blobs };
+inline constexpr std::size_t kafka_topic_count = 6;
+std::string_view kafka_topic_suffix(KafkaTopic topic);
+KafkaTopic kafka_topic(Stream stream);
+
+// RFC 3339, UTC, milliseconds. Years 1970 to 9999; later times are clamped.
+void append_rfc3339(std::int64_t unix_ms, std::string& out);
+
+// The headers of one (run, stream)'s events in CloudEvents' Kafka binary mode. What is the same for all of them is made
+// once; one event costs no allocation after the first. Not for two threads at a time.
+class CloudEventHeaders {
+ public:
+  CloudEventHeaders(const RunStream& of, std::string_view trust_domain);
+
+  struct Header {
+    std::string_view name, value;
+  };
+  // Views borrow from `event` and from this object, until the next call.
+  const std::vector<Header>& of(const Event& event, std::uint64_t seq, bool backfill);
+  // device, else subject, else the node: what orders records for a consumer and spreads them in a compacted copy.
+  std::string_view key(const Event& event) const;
+
+ private:
+  std::string run_, node_, source_, id_;
+  std::size_t id_prefix_;
+  std::string_view stream_;
+  std::string type_, time_, tick_, deps_;
+  std::int64_t time_second_ = -1;
+  std::vector<Header> headers_;
+};
+
+}  // namespace landfall
