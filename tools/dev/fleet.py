@@ -260,8 +260,9 @@ class Fleet:
         invite = self.dir / f"{name}.invite"
         self.hub.cli("hub", "invite", name, "--dir", self.hub.dir, "--out", invite)
         edge.cli("edge", "init", "--dir", edge.dir, "--invite", invite, "--name", name, "--mqtt-port", edge.mqtt_port)
-        for section, keys in config.items():
-            edit_config(edge.dir / "landfall.toml", {section: keys})
+        plugin = next(self.build.rglob("liblandfall_mosquitto.so"), None)
+        settings = {"mqtt": {"plugin": str(plugin)} if plugin else {}} | config
+        edit_config(edge.dir / "landfall.toml", settings)
         self.edges.append(edge)
         edge.start().ready()
         wait_for(f"{name}: its broker to listen", edge.mqtt_answers, 30, [edge.process])
