@@ -1,7 +1,7 @@
 #include "eventlog/rocks_store.h"
 #include "tests/conformance/store_suite.h"
-#include "tests/eventlog/temp_dir.h"
-#include "tests/eventlog/test_loop.h"
+#include "tests/conformance/temp_dir.h"
+#include "tests/conformance/test_loop.h"
 
 namespace landfall {
 namespace {

@@ -9,8 +9,8 @@
 #include "eventlog/chain.h"
 #include "eventlog/log.h"
 #include "eventlog/rocks_store.h"
-#include "tests/eventlog/temp_dir.h"
-#include "tests/eventlog/test_loop.h"
+#include "tests/conformance/temp_dir.h"
+#include "tests/conformance/test_loop.h"
 
 namespace landfall::test {
 

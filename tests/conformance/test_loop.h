@@ -122,7 +122,12 @@ class TestLoop : public Loop {
   std::vector<std::thread> workers_;
   std::multimap<Instant, std::pair<Timer, Task>> timers_;
   Timer last_timer_ = 0;
-  std::mt19937_64 random_{std::random_device{}()};
+  // Nonces of runs must differ from loop to loop, and between processes.
+  static std::uint64_t next_seed() {
+    static std::uint64_t loops = 0;
+    return static_cast<std::uint64_t>(::getpid()) << 32 | ++loops;
+  }
+  std::mt19937_64 random_{next_seed()};
 };
 
 }  // namespace landfall::test
