@@ -78,6 +78,11 @@ void Outbox::peer_holds(ReceivedContext have, Instant now) {
       std::ranges::sort(flight);
       lane.ready.clear();
       lane.again.clear();
+      if (peer_have_.folded(run)) {
+        lane.next = 1;
+        lane.end = 0;
+        continue;
+      }
       lane.next = peer_have_.base(of) + 1;
       for (const auto& [first, last] : flight) {
         if (first > lane.next) lane.again.push_back({of, lane.next, first - 1});
