@@ -67,6 +67,7 @@ class TlsChannel {
   const Peer& peer() const;    // only once is_open()
 
  private:
+  friend class TlsContext;
   struct State;
   std::unique_ptr<State> state_;
 };

@@ -14,8 +14,8 @@ namespace landfall {
 
 struct UvNetworkOptions {
   Identity identity;
-  std::string listen;             // "host:port", "[v6]:port"; port 0 takes a free one; empty: does not listen
-  std::vector<std::string> dial;  // addresses of one hub, tried in turn; empty: does not dial
+  std::string listen{};             // "host:port", "[v6]:port"; port 0 takes a free one; empty: does not listen
+  std::vector<std::string> dial{};  // addresses of one hub, tried in turn; empty: does not dial
 
   Duration dial_backoff_min = std::chrono::milliseconds(500);  // doubles up to the other, with jitter of a half
   Duration dial_backoff_max = std::chrono::seconds(60);
