@@ -65,7 +65,7 @@ Status read_header(wire::Chunk::Reader chunk, ChunkHeader& header) {
   header.first = chunk.getFirst();
   if (header.first == 0 || count == 0) return corrupt("names no event");
   if (count > chunk_events_max) return out_of_range("more than 4096 events");
-  if (header.first > UINT64_MAX - count) return corrupt("seqs overflow");
+  if (header.first > seq_max - count) return out_of_range("seqs over the limit");
   header.last = header.first + count - 1;
   header.time_min.value = chunk.getTimeMin();
   header.time_max.value = chunk.getTimeMax();

@@ -18,6 +18,8 @@ inline constexpr std::size_t chunk_rows_bytes_max = 512 << 10;
 inline constexpr std::size_t chunk_events_max = 4096;
 // Rows shorter than this are stored as they are: zstd gains nothing below.
 inline constexpr std::size_t chunk_compress_bytes_min = 256;
+// No stream reaches it; refused with out_of_range, so that sums of seqs cannot overflow.
+inline constexpr std::uint64_t seq_max = (std::uint64_t{1} << 62) - 1;
 
 // Frames. Beyond: the session is closed with a typed error, nothing is applied.
 inline constexpr std::size_t frame_bytes_max = 1 << 20;

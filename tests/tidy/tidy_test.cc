@@ -45,7 +45,7 @@ const std::vector<ThirdParty> third_party = {
     {"capnp/", {"schemas/"}},
     {"kj/", {"schemas/"}},
     {"zstd.h", {"schemas/chunk_codec.cc", "tools/landfall/bench"}},
-    {"roaring/", {"crdt/received_context"}},
+    {"roaring/", {"crdt/seq_set"}},
     {"rocksdb/", {"eventlog/rocks_store", "tools/landfall/bench", "tests/conformance/", "tests/eventlog/"}},
     {"openssl/", {"eventlog/chain.cc", "edgeruntime/", "tests/edgeruntime/", "tests/conformance/"}},
     {"librdkafka/", {"cloudsync/hub/", "tools/landfall/bench", "tests/hub/"}},
