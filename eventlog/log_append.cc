@@ -166,7 +166,10 @@ void LogImpl::finish_own(const std::shared_ptr<OwnJob>& job) {
   Result<ChunkHeader> header = read_chunk_header(job->bytes);  // with what encoding decided
   LANDFALL_CHECK(header.ok());
   LANDFALL_CHECK(planned_.add(header->of, header->first, header->last).ok());
-  submit({std::move(*header), std::move(job->bytes), std::move(job->gathered.subjects), std::move(job->gathered.meta), std::nullopt},
+  // Our run's first event ends its parent here as it does at every other node: equal logs, equal contexts.
+  std::optional<RunStart> run_start;
+  if (header->of.stream == Stream::control && header->first == 1) run_start = runs_.find(run_)->start;
+  submit({std::move(*header), std::move(job->bytes), std::move(job->gathered.subjects), std::move(job->gathered.meta), std::move(run_start)},
          std::move(end));
 }
 
