@@ -18,6 +18,8 @@ void Disk::boot(landfall::Loop& loop) {
   found_.clear();
   for (const auto& [of, record] : image_.anchors) found_.push_back(record);
   was_empty_ = std::ranges::all_of(image_.tables, [](const auto& table) { return table.empty(); });
+  anchor_found_ = image_.anchor_made;
+  image_.anchor_made |= was_empty_;  // a new database gets its anchor before its first commit
 }
 
 void Disk::set_commit_time(Duration least, Duration most) {
@@ -113,7 +115,7 @@ Status Disk::scan(Table table, std::string_view from, Order order, const Visit& 
 }
 
 Result<std::vector<AnchorRecord>> Disk::anchors() const {
-  if (found_.empty()) return Error{Code::not_found, "no anchor"};
+  if (!anchor_found_) return Error{Code::not_found, "no anchor"};
   return found_;
 }
 

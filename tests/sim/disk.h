@@ -35,6 +35,7 @@ class Disk final : public Store {
   struct Image {
     std::array<std::map<std::string, std::string, std::less<>>, table_count> tables;
     std::map<std::pair<RunId, Stream>, AnchorRecord> anchors;
+    bool anchor_made = false;
   };
   Image& image() { return image_; }
 
@@ -67,7 +68,7 @@ class Disk final : public Store {
   std::optional<Error> broken_;
   std::function<void()> hook_;
   std::vector<AnchorRecord> found_;
-  bool was_empty_ = true;
+  bool was_empty_ = true, anchor_found_ = false;
   Stats stats_;
 };
 

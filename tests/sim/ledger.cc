@@ -94,7 +94,9 @@ void Ledger::check_contents(World::Node& holder) {
     const bool subscribed = dot.run.node == world_.hub().self.node && (0b0010111 >> static_cast<int>(dot.stream) & 1) != 0;
     if ((hub || own || subscribed) && !seen.contains(body)) complain(holder.self.name + ": lost " + to_string(dot) + " " + body.substr(0, 40));
   }
-  const auto report = verify_log(holder.disk, [](std::uint64_t) {});
+  Disk at_rest = holder.disk;
+  at_rest.boot(holder.loop);  // with what its anchor holds now
+  const auto report = verify_log(at_rest, [](std::uint64_t) {});
   if (!report.ok()) return complain(holder.self.name + ": verify: " + report.error().detail);
   for (const std::string& fault : report->faults) complain(holder.self.name + ": verify: " + fault);
 }
@@ -108,7 +110,7 @@ void Ledger::check_converged() {
   const ReceivedContext& ashore = world_.hub().log->received();
   for (auto& node : world_.nodes()) {
     const NodeId id = node->self.node;
-    if (!(ashore.of_node(id) == node->log->received().of_node(id))) complain(node->self.name + ": received contexts differ from the hub's");
+    if (!(ashore.of_node(id) == node->log->received().of_node(id))) complain(node->self.name + ": received context differs from the hub's");
     check_contents(*node);
   }
   if (!world_.in_sync()) complain("not in sync after healing");
