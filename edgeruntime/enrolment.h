@@ -1,0 +1,80 @@
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <set>
+#include <string>
+
+#include "cloudsync/network.h"
+#include "edgeruntime/identity.h"
+#include "eventlog/log.h"
+#include "eventlog/loop.h"
+
+namespace landfall {
+
+// The hub's door: stands between a network and the one who uses its links, and keeps links of invites to itself. An
+// invite's holder sends a certificate request (`enrol`) and is answered with its SVID (`enrolled`), once the hub's log
+// says so: an audit event in stream control and the fact that the invite is spent are one batch, A1 before the answer.
+// A second request with the same invite and the same key is answered again, as its sender may not have had the answer;
+// one with another key is refused.
+//
+// Loop thread only. What it is given must outlive it.
+class EnrolmentDoor : public Network, private LinkUser {
+ public:
+  EnrolmentDoor(Loop& loop, Log& log, Network& network, TrustRoot root) : loop_(loop), log_(log), network_(network), root_(std::move(root)) {}
+
+  void start(LinkUser& user) override;
+  void hold(bool held) override { network_.hold(held); }
+  bool held() const override { return network_.held(); }
+  Totals totals() const override { return network_.totals(); }
+
+ private:
+  void on_open(Link& link) override;
+  void on_frame(Link& link, FrameView frame) override;
+  void on_drained(Link& link) override;
+  void on_closed(Link& link, const Error& why) override;
+
+  void enrol(Link& link, std::string_view body);
+  void record(Link& link, const NodeId& node, const std::string& csr_pem, const std::string& asked_name);
+  void answer(Link& link, const std::string& csr_pem);
+  void refuse(Link& link, const Error& why);
+
+  Loop& loop_;
+  Log& log_;
+  Network& network_;
+  TrustRoot root_;
+  LinkUser* user_ = nullptr;
+  std::map<Link*, std::uint64_t> invited_;  // open links of invites; the number tells a reused address apart
+  std::uint64_t links_ = 0;
+  std::set<NodeId> recording_;              // invites whose audit event is on its way
+};
+
+// The edge's first contact: over links made with the invite it asks for its SVID, until it has one.
+//
+// Loop thread only. `enrolled` runs once, after the whole identity is on disk; it may destroy this object in a later turn.
+class FirstContact : public LinkUser {
+ public:
+  using Enrolled = std::function<void(Identity)>;
+  FirstContact(Loop& loop, Invite invite, std::string key_pem, Enrolled enrolled)
+      : loop_(loop), invite_(std::move(invite)), key_pem_(std::move(key_pem)), enrolled_(std::move(enrolled)) {}
+
+  // Why the hub refused last; empty where it has not.
+  const std::string& refusal() const { return refusal_; }
+
+ private:
+  void on_open(Link& link) override;
+  void on_frame(Link& link, FrameView frame) override;
+  void on_drained(Link&) override {}
+  void on_closed(Link&, const Error&) override {}
+  Result<Identity> accept(std::string_view body) const;
+
+  Loop& loop_;
+  Invite invite_;
+  std::string key_pem_;
+  Enrolled enrolled_;
+  std::string refusal_;
+  bool done_ = false;
+};
+
+}  // namespace landfall

@@ -1,0 +1,145 @@
+#include <algorithm>
+
+#include <spdlog/spdlog.h>
+
+#include "cloudsync/hub/kafka_writer.h"
+#include "edgeruntime/enrolment.h"
+#include "edgeruntime/node.h"
+#include "edgeruntime/node_body.h"
+
+namespace landfall {
+namespace {
+
+constexpr std::int64_t renew_before_ms = 30LL * 24 * 3600 * 1000;
+
+class HubNode final : public NodeBody {
+ public:
+  HubNode(const NodePaths& paths, const HubConfig& config)
+      : NodeBody({paths, "hub", config.name, config.api, config.log}), config_(config) {}
+  ~HubNode() override { close_parts(); }
+
+ private:
+  Result<NodeId> load_identity() override {
+    auto root = load_trust_root(options_.paths.identity());
+    if (!root) return Error{root.error()}.in("trust root");
+    root_ = std::move(*root);
+    auto identity = landfall::load_identity(options_.paths.identity());
+    if (!identity) return Error{identity.error()}.in("identity");
+    identity_ = std::move(*identity);
+    LANDFALL_TRY(renew_own_certificate());
+    LANDFALL_TRY(prove_own_certificate(identity_));
+    return node_of_key(identity_.key_pem);
+  }
+
+  // The hub holds the root, so its own certificate need not depend on anybody: a fresh one at a start near its end.
+  Status renew_own_certificate() {
+    const auto expires = expires_unix_ms(identity_.chain_pem);
+    if (expires && *expires - loop_.unix_ms() > renew_before_ms) return ok();
+    const auto csr = make_csr(identity_.key_pem);
+    if (!csr) return csr.error();
+    const auto chain = issue_svid(root_, *csr, Peer::Role::hub, loop_.unix_ms());
+    if (!chain) return chain.error();
+    identity_.chain_pem = *chain;
+    spdlog::info("event=renewed what=\"certificate of the hub\"");
+    return save_identity(options_.paths.identity(), identity_);
+  }
+
+  Status open_parts() override {
+    UvNetworkOptions network;
+    network.identity = identity_;
+    network.listen = config_.listen;
+    auto opened = UvNetwork::create(loop_, std::move(network));
+    if (!opened) return Error{opened.error()}.in("[hub] listen");
+    network_ = std::move(*opened);
+    network_->hold(held_at_start());
+    door_ = std::make_unique<EnrolmentDoor>(loop_, *log_, *network_, root_);
+
+    ReplicatorOptions options;
+    options.role = ReplicatorOptions::Role::hub;
+    options.session.software = std::string(software_name());
+    if (!config_.kafka.bootstrap.empty()) {
+      open_kafka();
+      options.committed = [this]() -> const ReceivedContext& { return kafka_->committed(); };
+    }
+    replicator_ = Replicator::create(loop_, *log_, *door_, std::move(options));
+    return ok();
+  }
+
+  void open_kafka() {
+    KafkaWriterOptions options;
+    options.bootstrap = config_.kafka.bootstrap;
+    options.trust_domain = config_.trust_domain;
+    options.topic_prefix = config_.kafka.topic_prefix;
+    options.shards = static_cast<std::uint32_t>(config_.kafka.shards);
+    options.replication = config_.kafka.replication == 0 ? -1 : static_cast<int>(config_.kafka.replication);
+    options.extra = config_.kafka.options;
+    kafka_ = KafkaWriter::create(loop_, *log_, std::move(options));
+  }
+
+  void start_parts() override {
+    if (kafka_) {
+      kafka_->start(
+          [this](const Status& started) {
+            if (!started) kafka_refusal_ = started.error().detail;
+            if (started) {
+              spdlog::info("event=kafka_ready bootstrap={}", config_.kafka.bootstrap);
+            } else {
+              spdlog::error("event=kafka_refused reason=\"{}\"", kafka_refusal_);
+            }
+          },
+          [this](const RunStream& of) { replicator_->committed_advanced(of); });
+    }
+    replicator_->start();
+    spdlog::info("event=listening address={} advertise={}{}", config_.listen, config_.advertise, network_->held() ? " held=true" : "");
+  }
+
+  void stop_parts() override { replicator_->stop(); }
+
+  bool stopped() const override {
+    const auto peers = replicator_->peers();
+    return std::ranges::none_of(peers, [](const auto& peer) { return peer.connected; });
+  }
+
+  void close_parts() override {
+    kafka_.reset();
+    replicator_.reset();
+    door_.reset();
+    network_.reset();
+  }
+
+  void add_status(NodeStatus& status) const override {
+    status.trust_domain = root_.trust_domain;
+    // Whatever the hub has durably is committed by itself; with Kafka the backlog is what Kafka lacks.
+    for (auto& counts : status.streams) counts.backlog = 0;
+    if (!kafka_) return;
+    const auto kafka = kafka_->status();
+    status.kafka = {
+        {"ready", "1 where the topics are there.", static_cast<double>(kafka.topics_ready)},
+        {"shards", "Shards of this hub.", static_cast<double>(kafka.shards)},
+        {"shards_connected", "Shards that write.", static_cast<double>(kafka.shards_connected)},
+        {"shards_fenced", "Shards that another hub has taken.", static_cast<double>(kafka.shards_fenced)},
+        {"backlog_events", "Events in the hub's log and not committed in Kafka.", static_cast<double>(kafka.backlog_events)},
+        {"committed_events_total", "Events committed in Kafka.", static_cast<double>(kafka.committed_events), true},
+        {"transactions_total", "Transactions committed.", static_cast<double>(kafka.transactions), true},
+        {"recycles_total", "Producers given up after an indefinite result.", static_cast<double>(kafka.recycles), true},
+        {"stuck_total", "Shard threads given up by the watchdog.", static_cast<double>(kafka.stuck), true},
+    };
+    if (!kafka_refusal_.empty()) status.reasons.push_back("kafka: " + kafka_refusal_);
+    if (!kafka.last_error.empty()) status.reasons.push_back("kafka: " + kafka.last_error);
+    if (kafka.shards_fenced > 0) status.reasons.push_back("kafka: another hub has taken shards of this one: end it, or this one");
+    if (!kafka.forks.empty()) status.reasons.push_back("kafka: the log here contradicts what Kafka has of run " + to_string(kafka.forks.front().run));
+  }
+
+  HubConfig config_;
+  TrustRoot root_;
+  Identity identity_;
+  std::unique_ptr<EnrolmentDoor> door_;
+  std::unique_ptr<KafkaWriter> kafka_;
+  std::string kafka_refusal_;
+};
+
+}  // namespace
+
+std::unique_ptr<NodeBody> make_hub(const NodePaths& paths, const HubConfig& config) { return std::make_unique<HubNode>(paths, config); }
+
+}  // namespace landfall

@@ -1,0 +1,88 @@
+#pragma once
+
+#include <array>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "cloudsync/replicator.h"
+#include "edgeruntime/config.h"
+#include "edgeruntime/http_api.h"
+#include "edgeruntime/identity.h"
+#include "edgeruntime/metrics.h"
+#include "edgeruntime/uv_loop.h"
+#include "edgeruntime/uv_network.h"
+#include "eventlog/log.h"
+
+namespace landfall {
+
+// What hub and edge have in common: folder, store, log, API, status, signals, a clean stop. The roles add their links,
+// their broker or their Kafka. Private to this folder. Loop thread only, but for construction and run().
+class NodeBody {
+ public:
+  struct Options {
+    NodePaths paths;
+    std::string role, name;
+    ApiConfig api;
+    LogConfig log;
+  };
+  explicit NodeBody(Options options);
+  virtual ~NodeBody();
+
+  // As run_node.
+  Result<int> run();
+
+ protected:
+  // In this order, around the life of the loop: who we are; the role's parts, which may use store and log; what begins
+  // only once everything else stands.
+  virtual Result<NodeId> load_identity() = 0;
+  virtual Status open_parts() = 0;
+  virtual void start_parts() = 0;
+  // No new events and no links from here on; may need turns of the loop, until stopped().
+  virtual void stop_parts() = 0;
+  virtual bool stopped() const = 0;
+  // Destroys what uses the log, before it goes.
+  virtual void close_parts() = 0;
+  virtual void add_status(NodeStatus& status) const = 0;
+
+  // Makes the replicator's links obey the operator's hold, which outlives the process.
+  bool held_at_start() const;
+  Status prove_own_certificate(const Identity& identity);
+
+  UvLoop loop_;
+  Options options_;
+  std::unique_ptr<Store> store_;
+  std::unique_ptr<Log> log_;
+  std::unique_ptr<UvNetwork> network_;      // at present; an edge has another before it is enrolled
+  std::unique_ptr<Replicator> replicator_;  // none on an edge that is not enrolled
+  std::optional<std::int64_t> certificate_not_after_;
+
+ private:
+  Status open_log(const NodeId& node);
+  Status open_api();
+  void count(const Log::Range& range);
+  void begin_stop(int exit_code);
+  void finish_stop();
+
+  NodeStatus status() const;
+  void count_events(NodeStatus& status) const;
+  void add_links(NodeStatus& status) const;
+
+  void answer(const ApiRequest& request, HttpApi::Reply reply);
+  void answer_hold(bool held, HttpApi::Reply reply);
+  void answer_append(const ApiRequest& request, HttpApi::Reply reply);
+  ApiReply answer_events(const ApiRequest& request) const;
+
+  std::unique_ptr<HttpApi> api_;
+  Log::Subscription subscription_ = 0;
+  std::array<std::uint64_t, stream_count> appended_{}, received_{};
+  Instant started_, stop_before_;
+  bool stopping_ = false;
+  int exit_code_ = 0;
+};
+
+std::unique_ptr<NodeBody> make_hub(const NodePaths& paths, const HubConfig& config);
+std::unique_ptr<NodeBody> make_edge(const NodePaths& paths, const EdgeConfig& config);
+
+}  // namespace landfall
