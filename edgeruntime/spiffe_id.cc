@@ -62,7 +62,7 @@ Result<SpiffeId> parse_spiffe_uri(std::string_view uri, std::string_view trust_d
     }
     return SpiffeId{role, std::string(name)};
   }
-  return refuse("only hubs, nodes and invites may open links");
+  return refuse("only hubs, nodes and invites may open links; use the identity of one");
 }
 
 std::string printable(std::string_view text) {
