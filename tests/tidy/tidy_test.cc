@@ -96,7 +96,7 @@ const std::vector<Ban> bans = {
      "take it from the configuration: environment is read in main and by tests only"},
     {{"std::thread", "std::jthread", "std::async", "pthread_create("},
      {"edgeruntime/", "tools/landfall/", "eventlog/rocks_store", "cloudsync/hub/", "tests/edgeruntime/",
-      "tests/conformance/", "tests/hub/", "tests/e2e/"},
+      "tests/conformance/", "tests/hub/", "tests/mqtt/", "tests/e2e/"},
      "use Loop::work() for heavy pure work and Loop::post() to come back"},
     {{"uv_"},
      {"edgeruntime/", "tests/edgeruntime/", "tests/conformance/"},
