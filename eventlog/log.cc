@@ -199,7 +199,14 @@ void LogImpl::submit(Prepared prepared, std::function<void(Status)> done) {
       batch.put(Table::index, layout::index_key(subject, run->handle, of.stream, header.last), value);
     }
   }
-  add_context_rows(of, prepared.start ? prepared.start->parent : RunId{}, batch);
+  const RunId parent = prepared.start ? prepared.start->parent : RunId{};
+#ifdef LANDFALL_MUTANT_CONTEXT_AHEAD_OF_STATE  // tests/sim must notice
+  Batch ahead;
+  add_context_rows(of, parent, ahead);
+  store_.commit(std::move(ahead), [](const Status&) {});
+#else
+  add_context_rows(of, parent, batch);
+#endif
   for (Meta& meta : prepared.meta) batch.put(Table::meta, std::move(meta.key), std::move(meta.value));
 
   const std::uint64_t base = planned_.base(of);
@@ -209,16 +216,21 @@ void LogImpl::submit(Prepared prepared, std::function<void(Status)> done) {
   batch.put(Table::chunks, layout::chunk_key(run->handle, of.stream, header.last), std::move(prepared.bytes));
   state(of).in_flight.push_back({header.first, header.last, header.chain_before, header.chain_after});
   ++submitted_;
-  store_.commit(std::move(batch),
-                [this, alive = alive_, prepared = std::move(prepared), done = std::move(done)](Status status) mutable {
-                  if (!*alive) return;
-                  committed(prepared, status);
-                  if (!*alive) return;
-                  done(status);
-                  if (!*alive) return;
-                  if (status.ok()) notify({prepared.header.of, prepared.header.first, prepared.header.last});
-                  if (*alive) release_waiters();
-                });
+  auto complete = [this, alive = alive_, prepared = std::move(prepared), done = std::move(done)](Status status) mutable {
+    if (!*alive) return;
+    committed(prepared, status);
+    if (!*alive) return;
+    done(status);
+    if (!*alive) return;
+    if (status.ok()) notify({prepared.header.of, prepared.header.first, prepared.header.last});
+    if (*alive) release_waiters();
+  };
+#ifdef LANDFALL_MUTANT_ACK_BEFORE_COMMIT  // tests/sim must notice
+  later([complete]() mutable { complete(ok()); });
+  store_.commit(std::move(batch), [](const Status&) {});
+#else
+  store_.commit(std::move(batch), std::move(complete));
+#endif
 }
 
 // planned_ has the new range already. Folded runs lose their entries and stand in their node's list. `parent` is the run
