@@ -72,26 +72,26 @@ std::optional<Decoded> decode(const char* slot) {
 }  // namespace
 
 Result<AnchorRing> AnchorRing::open(const std::filesystem::path& file, bool read_only) {
-  int fd = ::open(file.c_str(), (read_only ? O_RDONLY : O_RDWR | O_CREAT) | O_CLOEXEC, 0640);
-  AnchorRing ring(file, fd);
-  if (fd < 0) {
-    if (read_only && errno == ENOENT) return ring;
-    return ring.disk_error("open").error();
-  }
+  AnchorRing ring(file, ::open(file.c_str(), (read_only ? O_RDONLY : O_RDWR) | O_CLOEXEC));
+  ring.missing_ = ring.fd_ < 0 && errno == ENOENT;
+  if (ring.missing_) return ring;
+  if (ring.fd_ < 0) return ring.disk_error("open").error();
   if (Status status = ring.load(); !status) return std::move(status).error();
-  if (!read_only && !ring.written_before_) {
-    // Real zeros, synced with the folder's entry: later writes change no metadata, so that they cost one flush only.
-    std::vector<char> zeros(slots * slot_bytes, 0);
-    if (::pwrite(fd, zeros.data(), zeros.size(), 0) != static_cast<ssize_t>(zeros.size()) || ::fsync(fd) != 0) {
-      return ring.disk_error("preallocate").error();
-    }
-    int folder = ::open(file.parent_path().empty() ? "." : file.parent_path().c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (folder >= 0) {
-      ::fsync(folder);
-      ::close(folder);
-    }
-  }
   return ring;
+}
+
+// Real zeros, synced with the folder's entry: later writes change no metadata, so that they cost one flush only.
+Status AnchorRing::create() {
+  fd_ = ::open(file_.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0640);
+  if (fd_ < 0) return disk_error("make");
+  std::vector<char> zeros(slots * slot_bytes, 0);
+  if (::pwrite(fd_, zeros.data(), zeros.size(), 0) != static_cast<ssize_t>(zeros.size()) || ::fsync(fd_) != 0) {
+    return disk_error("preallocate");
+  }
+  int folder = ::open(file_.has_parent_path() ? file_.parent_path().c_str() : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  const bool synced = folder >= 0 && ::fsync(folder) == 0;
+  if (folder >= 0) ::close(folder);
+  return synced ? ok() : disk_error("sync the folder of");
 }
 
 AnchorRing::AnchorRing(AnchorRing&& other) noexcept
@@ -99,6 +99,7 @@ AnchorRing::AnchorRing(AnchorRing&& other) noexcept
       fd_(std::exchange(other.fd_, -1)),
       live_(std::move(other.live_)),
       found_(std::move(other.found_)),
+      missing_(other.missing_),
       written_before_(other.written_before_),
       all_broken_(other.all_broken_),
       dirty_(other.dirty_),
@@ -142,12 +143,13 @@ Status AnchorRing::load() {
 }
 
 Result<std::vector<AnchorRecord>> AnchorRing::found() const {
-  if (!written_before_) return Error{Code::not_found, "anchor " + file_.string() + ": none"};
+  if (missing_) return Error{Code::not_found, "anchor " + file_.string() + ": none"};
   if (all_broken_) return Error{Code::corrupt, "anchor " + file_.string() + ": no slot is intact"};
   return found_;
 }
 
 Status AnchorRing::write(const std::vector<AnchorRecord>& records) {
+  if (fd_ < 0 && !records.empty()) LANDFALL_TRY(create());
   for (const AnchorRecord& record : records) {
     if (slot_ % half_slots == 0) LANDFALL_TRY(turn());
     auto& live = live_[{record.run, record.stream}];

@@ -17,16 +17,21 @@ namespace landfall {
 // whatever tears. Private to this folder; not thread safe.
 class AnchorRing {
  public:
-  // Makes the file where it is missing, unless read_only. Errors: `disk`.
+  // Reads the file where there is one. Errors: `disk`.
   static Result<AnchorRing> open(const std::filesystem::path& file, bool read_only);
   AnchorRing(AnchorRing&& other) noexcept;
   AnchorRing& operator=(AnchorRing&&) = delete;
   ~AnchorRing();
 
-  // As found by open. Errors: `not_found` (no file, or never written), `corrupt` (written, and no slot intact).
+  // Makes the file. A node that begins empty does so before its first commit, any other after it: a missing file beside a
+  // database that is not empty means a restored backup, and must until that is noted in the log. Errors: `disk`.
+  Status create();
+  bool missing() const { return fd_ < 0; }
+
+  // As found by open. Errors: `not_found` (no file), `corrupt` (written, and no slot intact).
   Result<std::vector<AnchorRecord>> found() const;
 
-  // Writes to the page cache, and syncs by itself where the rule above wants it. Errors: `disk`.
+  // Makes the file where it is missing. Writes to the page cache, and syncs by itself where the rule above wants it. Errors: `disk`.
   Status write(const std::vector<AnchorRecord>& records);
   Status sync();
   bool dirty() const { return dirty_; }
@@ -47,7 +52,7 @@ class AnchorRing {
   int fd_ = -1;
   std::map<RunStream, Live> live_;
   std::vector<AnchorRecord> found_;
-  bool written_before_ = false, all_broken_ = false, dirty_ = false;
+  bool missing_ = false, written_before_ = false, all_broken_ = false, dirty_ = false;
   std::uint64_t number_ = 0;
   std::size_t slot_ = 0;
   std::vector<char> queued_;  // slots that follow one another, not yet handed to the operating system

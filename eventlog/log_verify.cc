@@ -123,8 +123,8 @@ class Verifier {
   Status check_anchor() {
     Result<std::vector<AnchorRecord>> anchors = store_.anchors();
     if (!anchors) {
-      const bool empty = report_.chunks == 0 && anchors.error().code == Code::not_found;
-      if (!empty) fault(anchors.error().detail + ": nothing proves that this log is whole (restored from a backup?)");
+      const bool new_node = store_.was_empty() && anchors.error().code == Code::not_found;
+      if (!new_node) fault(anchors.error().detail + ": nothing proves that this log is whole (restored from a backup?)");
       return ok();
     }
     Result<std::vector<Loss>> losses = anchor_losses(store_, runs_, rebuilt_, *anchors);

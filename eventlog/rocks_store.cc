@@ -137,6 +137,7 @@ class RocksStore final : public Store {
     for (std::size_t i = 0; i < table_count && was_empty_; ++i) {
       LANDFALL_TRY(scan(static_cast<Table>(i), {}, Order::forward, [this](auto, auto) { return was_empty_ = false; }));
     }
+    if (!options_.read_only && anchor_.missing() && was_empty_) LANDFALL_TRY(anchor_.create());
     if (!options_.read_only) writer_ = std::thread([this] { write_groups(); });
     return ok();
   }
@@ -300,6 +301,7 @@ class RocksStore final : public Store {
 
 Result<std::unique_ptr<Store>> open_rocks_store(Loop& loop, RocksStoreOptions options) {
   LANDFALL_TRY(check_directory(options.directory, options.read_only));
+  if (!options.read_only && options.anchor.has_parent_path()) LANDFALL_TRY(check_directory(options.anchor.parent_path(), false));
   Result<AnchorRing> anchor = AnchorRing::open(options.anchor, options.read_only);
   if (!anchor) return std::move(anchor).error();
   auto store = std::make_unique<RocksStore>(loop, std::move(options), std::move(*anchor));
