@@ -208,6 +208,7 @@ struct Broker::Process : std::enable_shared_from_this<Broker::Process> {
   void unwatch();
   void probe();
   void on_exit();
+  std::string how_it_ended(int status) const;
   void relaunch();
   void look_after();
   void set_timer(Loop::Timer& which, Duration delay, void (Process::*then)());
@@ -327,8 +328,8 @@ bool Broker::Process::take_over_or_end(const std::string& config) {
     taken_over = true;
     started = loop.now();
     watch();
-    probe();
     say("took over the broker of an earlier run, pid " + std::to_string(pid));
+    probe();
     return true;
   }
   say("ending the broker of an earlier run, pid " + std::to_string(old_pid) + ": its configuration is another");
@@ -431,18 +432,27 @@ void Broker::Process::set_timer(Loop::Timer& which, Duration delay, void (Proces
 
 void Broker::Process::probe() {
   if (state != State::starting) return;
-  if (!answers(options.listen, ports.mqtt)) return set_timer(timer, probe_every, &Process::probe);
+  const bool up = answers(options.listen, ports.mqtt) && (ports.websocket == 0 || answers(options.listen, ports.websocket));
+  if (!up) return set_timer(timer, probe_every, &Process::probe);
   state = State::running;
   say("broker runs, pid " + std::to_string(pid) + ", port " + std::to_string(ports.mqtt) +
       (ports.websocket == 0 ? "" : ", WebSocket port " + std::to_string(ports.websocket)));
 }
 
+// A broker that gives up says why in its log; one that was killed has said nothing.
+std::string Broker::Process::how_it_ended(int status) const {
+  if (WIFSIGNALED(status)) return "was killed by signal " + std::to_string(WTERMSIG(status));
+  std::string log = read_text(log_file());
+  while (log.ends_with('\n')) log.pop_back();
+  return "ended; the last line of " + log_file().string() + ": " + log.substr(log.rfind('\n') + 1, 300);
+}
+
 void Broker::Process::on_exit() {
-  if (is_child) ::waitpid(pid, nullptr, 0);
+  int status = 0;
+  if (is_child) ::waitpid(pid, &status, 0);
   unwatch();
   loop.cancel(timer);
   const int gone = std::exchange(pid, 0);
-  std::error_code ignored;
   if (state == State::stopping) {
     state = State::stopped;
     loop.cancel(save_timer);
@@ -453,12 +463,9 @@ void Broker::Process::on_exit() {
     return;
   }
   ++restarts;
-  std::string log = read_text(log_file());
-  while (log.ends_with('\n')) log.pop_back();
-  last_failure = log.substr(log.rfind('\n') + 1, 300);
+  last_failure = "broker (pid " + std::to_string(gone) + ") " + how_it_ended(status);
   if (loop.now() - started > lived_long) backoff = backoff_min;
-  say("broker (pid " + std::to_string(gone) + ") died, starting it again in " + std::to_string(backoff / 1ms) +
-      " ms; its last line: " + last_failure);
+  say(last_failure + "; starting it again in " + std::to_string(backoff / 1ms) + " ms");
   state = State::backing_off;
   set_timer(timer, backoff, &Process::relaunch);
   backoff = std::min(backoff * 2, backoff_max);

@@ -51,7 +51,7 @@ class Broker {
     bool taken_over = false;     // from an earlier edge
     std::uint16_t port = 0, websocket_port = 0;
     std::uint64_t restarts = 0;  // deaths that we did not ask for
-    std::string last_failure;    // last line that a dead broker left
+    std::string last_failure;    // how the last one ended
   };
   Report report() const;
 

@@ -15,8 +15,8 @@ struct MqttIngestOptions {
   std::filesystem::path ring;         // the same two paths as in BrokerOptions
   std::filesystem::path wake_socket;
   std::size_t bytes = ring_bytes;     // of a ring that is made
-  std::function<void(const Error&)> on_error;  // one line for the operator: lost records, a failed log
-  std::function<void()> on_retained;           // retained messages became A1: Broker::save_retained
+  std::function<void(const Error&)> on_error = {};  // one line for the operator: lost records, a failed log
+  std::function<void()> on_retained = {};           // retained messages became A1: Broker::save_retained
 };
 
 // Moves what the broker's plugin captured from the ring into the log, each record once.
