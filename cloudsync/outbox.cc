@@ -168,7 +168,8 @@ void Outbox::expire(Instant now) {
   for (std::size_t s = 0; s < stream_count; ++s) {
     for (auto& [run, lane] : lanes_[s]) {
       if (lane.sent.empty()) continue;
-      const bool oldest_is_late = now - lane.sent.front().at >= resend_wait(lane.sent.front());
+      const Sent& front = lane.sent.front();
+      const bool oldest_is_late = now - std::max(front.at, silent_at_) >= resend_wait(front);
       const std::uint64_t oldest = lane.sent.front().order;
       std::erase_if(lane.sent, [&, of = RunStream{run, static_cast<Stream>(s)}](const Sent& sent) {
         const bool skipped = sent.order < lane.acked_order && now - sent.at >= reorder_wait();
@@ -182,7 +183,9 @@ void Outbox::expire(Instant now) {
       });
     }
   }
-  if (silent) ++silent_rounds_;
+  if (!silent) return;
+  ++silent_rounds_;
+  silent_at_ = now;
 }
 
 std::optional<Instant> Outbox::deadline() const {
@@ -192,7 +195,7 @@ std::optional<Instant> Outbox::deadline() const {
     for (const auto& [run, lane] : lanes) {
       if (lane.sent.empty()) continue;
       const Sent& oldest = lane.sent.front();
-      const Instant at = oldest.at + (oldest.order < lane.acked_order ? reorder_wait() : resend_wait(oldest));
+      const Instant at = oldest.order < lane.acked_order ? oldest.at + reorder_wait() : std::max(oldest.at, silent_at_) + resend_wait(oldest);
       if (!earliest || at < *earliest) earliest = at;
     }
   }
@@ -338,7 +341,8 @@ void Outbox::send(std::size_t stream, Lane& lane, Instant now, std::vector<std::
   lane.ready.pop_front();
   frames.push_back(encode_frame(FrameType::chunk, piece.chunk));
   const std::size_t bytes = piece.chunk.size();
-  if (flight_bytes_ == 0) flight_since_ = now;
+  const bool again = piece.first <= lane.highest_sent;
+  if (flight_bytes_ == 0 && !again) flight_since_ = now;
   flight_bytes_ += bytes;
   if (stream < first_bulk_stream) {
     urgent_bytes_ += bytes;
@@ -347,7 +351,6 @@ void Outbox::send(std::size_t stream, Lane& lane, Instant now, std::vector<std::
     share_[stream] = share_now_ + bytes * share_cost[stream];
   }
   waiting_since_[stream] = now;
-  const bool again = piece.first <= lane.highest_sent;
   lane.highest_sent = std::max(lane.highest_sent, piece.last);
   lane.sent.push_back({piece.first, piece.last, ++order_, bytes, flight_bytes_, now, again});
   ++totals_.chunks;

@@ -43,7 +43,7 @@ class Outbox {
   std::optional<Instant> deadline() const;  // when expire() will have something to do
   bool nothing_to_send() const;
   std::size_t flight_bytes() const { return flight_bytes_; }
-  Instant flight_since() const { return flight_since_; }  // of the oldest unbroken time with something in flight
+  Instant flight_since() const { return flight_since_; }  // when something was last acknowledged, or the flight began
   std::size_t window_bytes() const { return window_; }
   const Totals& totals() const { return totals_; }
 
@@ -100,7 +100,7 @@ class Outbox {
   std::array<Instant, stream_count> waiting_since_{};
   std::size_t credit_, window_;
   std::size_t flight_bytes_ = 0, urgent_bytes_ = 0;    // in flight, of all streams and of streams 0-2
-  Instant flight_since_;
+  Instant flight_since_, silent_at_;
   std::uint64_t order_ = 0;
   std::optional<Duration> latency_min_, latency_;      // from sending a chunk to its ack
   int silent_rounds_ = 0;                              // resends since an ack last took something out of flight
