@@ -22,7 +22,7 @@ class Medium::End final : public Link {
   Network& owner_;
   Peer peer_;
   End* other_ = nullptr;
-  bool opened_ = false, closed_ = false, dead_ = false;  // dead: frames go nowhere
+  bool opened_ = false, closing_ = false, closed_ = false, dead_ = false;  // dead: frames go nowhere
   std::size_t unsent_ = 0, unsent_most_ = 0;
   Instant free_at_, last_arrival_;
 };
@@ -88,7 +88,7 @@ void Medium::dial(Pair& pair) {
 }
 
 void Medium::send(End& from, std::string frame) {
-  if (from.closed_) return;
+  if (from.closing_ || from.closed_) return;
   ++stats_.frames;
   stats_.bytes += frame.size();
   ++from.owner_.totals_.frames_out;
@@ -140,15 +140,18 @@ void Medium::deliver(End& to, std::string frame, Duration delay) {
 
 // The one who closes hears of it in a later turn; the other end when the news arrives, if it does.
 void Medium::close(End& end, const Error& why) {
+  if (end.closing_) return;
+  end.closing_ = true;
   tell_closed(end, why, 1us);
-  if (!end.dead_) tell_closed(*end.other_, {Code::unavailable, "peer closed the link"}, schedule_.rng.spread(faults.delay_max, faults.delay_max + 100ms));
+  if (end.dead_) return;
+  const Instant news = std::max(schedule_.now() + faults.delay_max, end.other_->last_arrival_);
+  tell_closed(*end.other_, {Code::unavailable, "peer closed the link"}, news - schedule_.now() + schedule_.rng.spread(1us, 100ms));
 }
 
 void Medium::tell_closed(End& end, const Error& why, Duration delay) {
   end.owner_.loop_.after(delay, [this, &end, why] {
     if (end.closed_) return;
     end.closed_ = true;
-    end.other_->dead_ = end.dead_ = true;
     if (end.opened_ && end.owner_.user_) end.owner_.user_->on_closed(end, why);
     dial_later(*pair_of(end.owner_, end.other_->owner_));
   });
