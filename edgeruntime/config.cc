@@ -32,7 +32,8 @@ Fault read_quantity(const toml::node& node, const Unit (&units)[N], std::uint64_
   const auto text = node.value_exact<std::string>();
   std::string names;
   for (const auto& unit : units) names += (names.empty() ? "" : ", ") + std::string(unit.name);
-  const std::string expected = "expected a number with a unit (" + names + "), for example \"10 " + std::string(units[N > 2 ? 1 : 0].name) + "\"";
+  const std::string expected = "expected a number with a unit (" + names + "), for example \"10 " +
+                               std::string(units[N > 2 ? 1 : 0].name) + "\"";
   if (!text) return expected;
   std::uint64_t number = 0;
   const auto [rest, error] = std::from_chars(text->data(), text->data() + text->size(), number);
@@ -63,7 +64,8 @@ std::string toml_text(std::string_view text) {
   return out.str();
 }
 
-Fault range_fault(std::uint64_t value, std::uint64_t min, std::uint64_t max, const std::string& shown_min, const std::string& shown_max) {
+Fault range_fault(std::uint64_t value, std::uint64_t min, std::uint64_t max, const std::string& shown_min,
+                  const std::string& shown_max) {
   if (value >= min && value <= max) return std::nullopt;
   return "out of range: " + shown_min + " to " + shown_max + " is allowed";
 }
@@ -84,8 +86,12 @@ template <class C>
 using Check = std::function<Fault(const C&)>;
 
 template <class C, class F>
-Field<C> text(std::string section, std::string key, F member, std::string comment, std::function<Fault(const std::string&)> check = {}) {
-  return {std::move(section), std::move(key), std::move(comment), [member](const C& c) { return toml_text(member(const_cast<C&>(c))); },
+Field<C> text(std::string section, std::string key, F member, std::string comment,
+              std::function<Fault(const std::string&)> check = {}) {
+  return {std::move(section),
+          std::move(key),
+          std::move(comment),
+          [member](const C& c) { return toml_text(member(const_cast<C&>(c))); },
           [member, check](const toml::node& node, C& c) -> Fault {
             const auto value = node.value_exact<std::string>();
             if (!value) return "expected a text in quotes";
@@ -94,65 +100,99 @@ Field<C> text(std::string section, std::string key, F member, std::string commen
             }
             member(c) = *value;
             return std::nullopt;
-          }, false, {}};
+          },
+          false,
+          {}};
 }
 
 template <class C, class F>
-Field<C> number(std::string section, std::string key, F member, std::uint64_t min, std::uint64_t max, std::string comment) {
-  return {std::move(section), std::move(key), std::move(comment), [member](const C& c) { return std::to_string(member(const_cast<C&>(c))); },
+Field<C> number(std::string section, std::string key, F member, std::uint64_t min, std::uint64_t max,
+                std::string comment) {
+  return {std::move(section),
+          std::move(key),
+          std::move(comment),
+          [member](const C& c) { return std::to_string(member(const_cast<C&>(c))); },
           [=](const toml::node& node, C& c) -> Fault {
             const auto value = node.value_exact<std::int64_t>();
             if (!value || *value < 0) return "expected a whole number";
-            if (auto fault = range_fault(static_cast<std::uint64_t>(*value), min, max, std::to_string(min), std::to_string(max))) return fault;
+            if (auto fault =
+                    range_fault(static_cast<std::uint64_t>(*value), min, max, std::to_string(min), std::to_string(max)))
+              return fault;
             member(c) = static_cast<std::uint64_t>(*value);
             return std::nullopt;
-          }, false, {}};
+          },
+          false,
+          {}};
 }
 
 template <class C, class F>
 Field<C> flag(std::string section, std::string key, F member, std::string comment) {
-  return {std::move(section), std::move(key), std::move(comment), [member](const C& c) { return member(const_cast<C&>(c)) ? "true" : "false"; },
+  return {std::move(section),
+          std::move(key),
+          std::move(comment),
+          [member](const C& c) { return member(const_cast<C&>(c)) ? "true" : "false"; },
           [member](const toml::node& node, C& c) -> Fault {
             const auto value = node.value_exact<bool>();
             if (!value) return "expected true or false";
             member(c) = *value;
             return std::nullopt;
-          }, false, {}};
+          },
+          false,
+          {}};
 }
 
 template <class C, class F>
-Field<C> bytes(std::string section, std::string key, F member, std::uint64_t min, std::uint64_t max, std::string comment) {
-  return {std::move(section), std::move(key), std::move(comment),
-          [member](const C& c) { return quantity_text(member(const_cast<C&>(c)), byte_units); },
-          [=](const toml::node& node, C& c) -> Fault {
-            std::uint64_t value = 0;
-            if (auto fault = read_quantity(node, byte_units, value)) return fault;
-            if (auto fault = range_fault(value, min, max, quantity_text(min, byte_units), quantity_text(max, byte_units))) return fault;
-            member(c) = value;
-            return std::nullopt;
-          }, false, {}};
+Field<C> bytes(std::string section, std::string key, F member, std::uint64_t min, std::uint64_t max,
+               std::string comment) {
+  return {
+      std::move(section),
+      std::move(key),
+      std::move(comment),
+      [member](const C& c) { return quantity_text(member(const_cast<C&>(c)), byte_units); },
+      [=](const toml::node& node, C& c) -> Fault {
+        std::uint64_t value = 0;
+        if (auto fault = read_quantity(node, byte_units, value)) return fault;
+        if (auto fault = range_fault(value, min, max, quantity_text(min, byte_units), quantity_text(max, byte_units)))
+          return fault;
+        member(c) = value;
+        return std::nullopt;
+      },
+      false,
+      {}};
 }
 
 template <class C, class F>
-Field<C> seconds(std::string section, std::string key, F member, std::uint64_t min, std::uint64_t max, std::string comment) {
-  return {std::move(section), std::move(key), std::move(comment),
-          [member](const C& c) { return quantity_text(static_cast<std::uint64_t>(member(const_cast<C&>(c)).count()), second_units); },
+Field<C> seconds(std::string section, std::string key, F member, std::uint64_t min, std::uint64_t max,
+                 std::string comment) {
+  return {std::move(section),
+          std::move(key),
+          std::move(comment),
+          [member](const C& c) {
+            return quantity_text(static_cast<std::uint64_t>(member(const_cast<C&>(c)).count()), second_units);
+          },
           [=](const toml::node& node, C& c) -> Fault {
             std::uint64_t value = 0;
             if (auto fault = read_quantity(node, second_units, value)) return fault;
-            if (auto fault = range_fault(value, min, max, quantity_text(min, second_units), quantity_text(max, second_units))) return fault;
+            if (auto fault =
+                    range_fault(value, min, max, quantity_text(min, second_units), quantity_text(max, second_units)))
+              return fault;
             member(c) = std::chrono::seconds(value);
             return std::nullopt;
-          }, false, {}};
+          },
+          false,
+          {}};
 }
 
 template <class C, class F>
 Field<C> table(std::string section, F member, std::string comment, std::string example,
                std::function<Fault(const std::string& key, const std::string& value)> check) {
-  return {std::move(section), "", std::move(comment),
+  return {std::move(section),
+          "",
+          std::move(comment),
           [member](const C& c) {
             std::string lines;
-            for (const auto& [key, value] : member(const_cast<C&>(c))) lines += toml_text(key) + " = " + toml_text(value) + "\n";
+            for (const auto& [key, value] : member(const_cast<C&>(c)))
+              lines += toml_text(key) + " = " + toml_text(value) + "\n";
             return lines;
           },
           [member, check](const toml::node& node, C& c) -> Fault {
@@ -172,13 +212,16 @@ Field<C> table(std::string section, F member, std::string comment, std::string e
               member(c)[name] = shown;
             }
             return std::nullopt;
-          }, true, std::move(example)};
+          },
+          true,
+          std::move(example)};
 }
 
 // ---- checks
 
 Fault check_name(const std::string& name) {
-  const bool clean = std::ranges::all_of(name, [](unsigned char c) { return std::isalnum(c) || c == '-' || c == '_' || c == '.'; });
+  const bool clean =
+      std::ranges::all_of(name, [](unsigned char c) { return std::isalnum(c) || c == '-' || c == '_' || c == '.'; });
   if (name.empty() || name.size() > 64 || !clean) return "expected 1 to 64 letters, digits, '-', '_' or '.'";
   return std::nullopt;
 }
@@ -194,12 +237,15 @@ Fault check_loopback(const std::string& text) {
   const auto parsed = parse_address(text);
   if (!parsed) return parsed.error().detail;
   if (parsed->host == "localhost" || parsed->host == "::1" || parsed->host.starts_with("127.")) return std::nullopt;
-  return "'" + parsed->host + "' is not a loopback address: the API has no login, so it listens on 127.0.0.1 or ::1 only; put a proxy before it";
+  return "'" + parsed->host +
+         "' is not a loopback address: the API has no login, so it listens on 127.0.0.1 or ::1 only; put a proxy "
+         "before it";
 }
 
 Fault check_filter(std::string_view filter) {
   if (is_topic_filter(filter)) return std::nullopt;
-  return "'" + std::string(filter) + "' is not a topic filter: '+' and '#' stand alone in their level, '#' in the last one";
+  return "'" + std::string(filter) +
+         "' is not a topic filter: '+' and '#' stand alone in their level, '#' in the last one";
 }
 
 Fault check_durability(const std::string& filter, const std::string& value) {
@@ -219,12 +265,17 @@ Fault check_kafka_option(const std::string& key, const std::string&) {
 
 template <class C>
 void add_api_and_log(std::vector<Field<C>>& fields) {
-  fields.push_back(text<C>("api", "listen", [](C& c) -> auto& { return c.api.listen; },
+  fields.push_back(text<C>(
+      "api", "listen", [](C & c) -> auto& { return c.api.listen; },
       "Loopback address and port for the HTTP API (status, events, /metrics, /healthz), besides the unix socket\n"
-      "landfall.sock in this folder, which is always there. Empty: only the socket.", check_loopback));
-  fields.push_back(bytes<C>("log", "memory", [](C& c) -> auto& { return c.log.memory_bytes; }, 4 << 20, std::uint64_t{4} << 30,
+      "landfall.sock in this folder, which is always there. Empty: only the socket.",
+      check_loopback));
+  fields.push_back(bytes<C>(
+      "log", "memory", [](C & c) -> auto& { return c.log.memory_bytes; }, 4 << 20, std::uint64_t{4} << 30,
       "Memory for the log's write buffers and block cache, \"4 MiB\" to \"4 GiB\". Units: B, KiB, MiB, GiB."));
-  fields.push_back(Field<C>{"log", "anchor_sync",
+  fields.push_back(Field<C>{
+      "log",
+      "anchor_sync",
       "When the anchor file, which proves after a crash that nothing acknowledged is missing, is synced: \"standard\"\n"
       "within a second of the event, \"strict\" before each acknowledgement (one more disk sync per group of events).",
       [](const C& c) { return toml_text(c.log.anchor_strict ? "strict" : "standard"); },
@@ -233,32 +284,46 @@ void add_api_and_log(std::vector<Field<C>>& fields) {
         if (value != "standard" && value != "strict") return "expected \"standard\" or \"strict\"";
         c.log.anchor_strict = value == "strict";
         return std::nullopt;
-      }, false, {}});
+      },
+      false,
+      {}});
 }
 
 const std::vector<Field<HubConfig>>& hub_fields() {
   using C = HubConfig;
   static const std::vector<Field<C>> fields = [] {
     std::vector<Field<C>> f;
-    f.push_back(text<C>("hub", "name", [](C& c) -> auto& { return c.name; }, "Name of this hub in logs and metrics.", check_name));
-    f.push_back(text<C>("hub", "listen", [](C& c) -> auto& { return c.listen; },
+    f.push_back(text<C>(
+        "hub", "name", [](C & c) -> auto& { return c.name; }, "Name of this hub in logs and metrics.", check_name));
+    f.push_back(text<C>(
+        "hub", "listen", [](C & c) -> auto& { return c.listen; },
         "Address and port on which edges connect (TLS 1.3, both sides with certificates).", check_host_port));
-    f.push_back(text<C>("hub", "advertise", [](C& c) -> auto& { return c.advertise; },
+    f.push_back(text<C>(
+        "hub", "advertise", [](C & c) -> auto& { return c.advertise; },
         "Host and port that invites tell edges to dial: what this hub is called from outside.", check_host_port));
-    f.push_back(text<C>("hub", "trust_domain", [](C& c) -> auto& { return c.trust_domain; },
-        "First part of every identity this hub issues (spiffe://<trust_domain>/node/...). Fixed once `hub init` has run.", check_name));
-    f.push_back(text<C>("kafka", "bootstrap", [](C& c) -> auto& { return c.kafka.bootstrap; },
+    f.push_back(text<C>(
+        "hub", "trust_domain", [](C & c) -> auto& { return c.trust_domain; },
+        "First part of every identity this hub issues (spiffe://<trust_domain>/node/...). Fixed once `hub init` has "
+        "run.",
+        check_name));
+    f.push_back(text<C>(
+        "kafka", "bootstrap", [](C & c) -> auto& { return c.kafka.bootstrap; },
         "Kafka brokers, \"host:port,host:port\". Empty: no Kafka; the embedded log is the log.\n"
         "Set: an edge's events count as committed once a Kafka transaction holds them."));
-    f.push_back(number<C>("kafka", "shards", [](C& c) -> auto& { return c.kafka.shards; }, 1, 1024,
-        "Shards, and so partitions of each topic, 1 to 1024: one commits while another produces. Fixed once the topics exist."));
-    f.push_back(number<C>("kafka", "replication", [](C& c) -> auto& { return c.kafka.replication; }, 0, 16,
+    f.push_back(number<C>(
+        "kafka", "shards", [](C & c) -> auto& { return c.kafka.shards; }, 1, 1024,
+        "Shards, and so partitions of each topic, 1 to 1024: one commits while another produces. Fixed once the topics "
+        "exist."));
+    f.push_back(number<C>(
+        "kafka", "replication", [](C & c) -> auto& { return c.kafka.replication; }, 0, 16,
         "Replication factor of the topics that this hub makes, 1 to 16. 0: the broker's default."));
-    f.push_back(text<C>("kafka", "topic_prefix", [](C& c) -> auto& { return c.kafka.topic_prefix; },
+    f.push_back(text<C>(
+        "kafka", "topic_prefix", [](C & c) -> auto& { return c.kafka.topic_prefix; },
         "First part of the topics' names: <prefix>.telemetry, <prefix>.alarms, ...", check_name));
-    f.push_back(table<C>("kafka.options", [](C& c) -> auto& { return c.kafka.options; },
-        "Further librdkafka options, for example for SASL or TLS to the brokers.",
-        "# \"security.protocol\" = \"ssl\"", check_kafka_option));
+    f.push_back(table<C>(
+        "kafka.options", [](C & c) -> auto& { return c.kafka.options; },
+        "Further librdkafka options, for example for SASL or TLS to the brokers.", "# \"security.protocol\" = \"ssl\"",
+        check_kafka_option));
     add_api_and_log(f);
     return f;
   }();
@@ -269,52 +334,75 @@ const std::vector<Field<EdgeConfig>>& edge_fields() {
   using C = EdgeConfig;
   static const std::vector<Field<C>> fields = [] {
     std::vector<Field<C>> f;
-    f.push_back(text<C>("edge", "name", [](C& c) -> auto& { return c.name; }, "Name of this edge in logs and metrics.", check_name));
-    f.push_back(text<C>("hub", "address", [](C& c) -> auto& { return c.hub_address; },
-        "Host and port of the hub, as its invite said.", check_host_port));
-    f.push_back(flag<C>("mqtt", "enabled", [](C& c) -> auto& { return c.mqtt.enabled; },
+    f.push_back(text<C>(
+        "edge", "name", [](C & c) -> auto& { return c.name; }, "Name of this edge in logs and metrics.", check_name));
+    f.push_back(text<C>(
+        "hub", "address", [](C & c) -> auto& { return c.hub_address; }, "Host and port of the hub, as its invite said.",
+        check_host_port));
+    f.push_back(flag<C>(
+        "mqtt", "enabled", [](C & c) -> auto& { return c.mqtt.enabled; },
         "Whether this edge has an MQTT broker. Without it events come over the HTTP API only."));
-    f.push_back(text<C>("mqtt", "broker", [](C& c) -> auto& { return c.mqtt.broker; },
-        "The broker: the Mosquitto program (2.0 or newer) that the edge starts and supervises, or \"external\" for one that\n"
+    f.push_back(text<C>(
+        "mqtt", "broker", [](C & c) -> auto& { return c.mqtt.broker; },
+        "The broker: the Mosquitto program (2.0 or newer) that the edge starts and supervises, or \"external\" for one "
+        "that\n"
         "runs by itself with our plugin loaded (`landfall check` prints the lines for its configuration)."));
-    f.push_back(text<C>("mqtt", "plugin", [](C& c) -> auto& { return c.mqtt.plugin; },
+    f.push_back(text<C>(
+        "mqtt", "plugin", [](C & c) -> auto& { return c.mqtt.plugin; },
         "Path of liblandfall_mosquitto.so. Empty: where the installation has it."));
-    f.push_back(text<C>("mqtt", "listen", [](C& c) -> auto& { return c.mqtt.listen; },
-        "Address on which the broker listens. \"0.0.0.0\" lets devices on the ship's network in; it needs password_file."));
-    f.push_back(number<C>("mqtt", "port", [](C& c) -> auto& { return c.mqtt.port; }, 1, 65535, "MQTT port, 1 to 65535."));
-    f.push_back(number<C>("mqtt", "websocket_port", [](C& c) -> auto& { return c.mqtt.websocket_port; }, 0, 65535,
+    f.push_back(text<C>(
+        "mqtt", "listen", [](C & c) -> auto& { return c.mqtt.listen; },
+        "Address on which the broker listens. \"0.0.0.0\" lets devices on the ship's network in; it needs "
+        "password_file."));
+    f.push_back(number<C>(
+        "mqtt", "port", [](C & c) -> auto& { return c.mqtt.port; }, 1, 65535, "MQTT port, 1 to 65535."));
+    f.push_back(number<C>(
+        "mqtt", "websocket_port", [](C & c) -> auto& { return c.mqtt.websocket_port; }, 0, 65535,
         "Port for MQTT over WebSocket, for browsers. 0: none."));
-    f.push_back(text<C>("mqtt", "password_file", [](C& c) -> auto& { return c.mqtt.password_file; },
-        "Users and passwords of devices, a file made by mosquitto_passwd; needed for any address that is not loopback.\n"
+    f.push_back(text<C>(
+        "mqtt", "password_file", [](C & c) -> auto& { return c.mqtt.password_file; },
+        "Users and passwords of devices, a file made by mosquitto_passwd; needed for any address that is not "
+        "loopback.\n"
         "Empty: who is on this machine may publish without a name."));
-    f.push_back(Field<C>{"mqtt", "capture", "Topic filters whose messages become events. '+' is one level, '#' all below.",
-        [](const C& c) {
-          std::string list;
-          for (const auto& filter : c.mqtt.capture) list += (list.empty() ? "" : ", ") + toml_text(filter);
-          return "[" + list + "]";
-        },
-        [](const toml::node& node, C& c) -> Fault {
-          const auto* list = node.as_array();
-          if (list == nullptr) return "expected a list of topic filters";
-          std::vector<std::string> filters;
-          for (const auto& entry : *list) {
-            const auto filter = entry.value_exact<std::string>();
-            if (!filter) return "expected a list of topic filters in quotes";
-            if (auto fault = check_filter(*filter)) return fault;
-            filters.push_back(*filter);
-          }
-          c.mqtt.capture = std::move(filters);
-          return std::nullopt;
-        }, false, {}});
-    f.push_back(table<C>("mqtt.durability", [](C& c) -> auto& { return c.mqtt.durability; },
-        "What an acknowledged message (QoS 1 and 2) survives, by topic filter: \"process\" is kill -9 of anything of ours\n"
-        "or of the broker, \"power\" is a power cut as well and costs a disk sync. Unnamed topics: alarms \"power\", all else\n"
+    f.push_back(Field<C>{"mqtt",
+                         "capture",
+                         "Topic filters whose messages become events. '+' is one level, '#' all below.",
+                         [](const C& c) {
+                           std::string list;
+                           for (const auto& filter : c.mqtt.capture)
+                             list += (list.empty() ? "" : ", ") + toml_text(filter);
+                           return "[" + list + "]";
+                         },
+                         [](const toml::node& node, C& c) -> Fault {
+                           const auto* list = node.as_array();
+                           if (list == nullptr) return "expected a list of topic filters";
+                           std::vector<std::string> filters;
+                           for (const auto& entry : *list) {
+                             const auto filter = entry.value_exact<std::string>();
+                             if (!filter) return "expected a list of topic filters in quotes";
+                             if (auto fault = check_filter(*filter)) return fault;
+                             filters.push_back(*filter);
+                           }
+                           c.mqtt.capture = std::move(filters);
+                           return std::nullopt;
+                         },
+                         false,
+                         {}});
+    f.push_back(table<C>(
+        "mqtt.durability", [](C & c) -> auto& { return c.mqtt.durability; },
+        "What an acknowledged message (QoS 1 and 2) survives, by topic filter: \"process\" is kill -9 of anything of "
+        "ours\n"
+        "or of the broker, \"power\" is a power cut as well and costs a disk sync. Unnamed topics: alarms \"power\", "
+        "all else\n"
         "\"process\".",
         "# \"landfall/+/telemetry/engine/#\" = \"power\"", check_durability));
-    f.push_back(number<C>("link", "bytes_per_second", [](C& c) -> auto& { return c.link.bytes_per_second; }, 0, std::uint64_t{1} << 40,
-        "Rate of the link to the hub in bytes per second; no chunk is longer than a second of it, so that an alarm overtakes\n"
+    f.push_back(number<C>(
+        "link", "bytes_per_second", [](C & c) -> auto& { return c.link.bytes_per_second; }, 0, std::uint64_t{1} << 40,
+        "Rate of the link to the hub in bytes per second; no chunk is longer than a second of it, so that an alarm "
+        "overtakes\n"
         "a backlog. 0: measured."));
-    f.push_back(seconds<C>("link", "heartbeat", [](C& c) -> auto& { return c.link.heartbeat; }, 5, 3600,
+    f.push_back(seconds<C>(
+        "link", "heartbeat", [](C & c) -> auto& { return c.link.heartbeat; }, 5, 3600,
         "How long an idle link stays silent, \"5 s\" to \"1 h\". Units: s, min, h."));
     add_api_and_log(f);
     return f;
@@ -353,11 +441,14 @@ class Reading {
   }
 
   template <class C>
-  void read(const toml::table& root, const std::vector<Field<C>>& fields, C& config) { read_table(root, "", fields, config); }
+  void read(const toml::table& root, const std::vector<Field<C>>& fields, C& config) {
+    read_table(root, "", fields, config);
+  }
 
  private:
   template <class C>
-  void read_table(const toml::table& values, const std::string& section, const std::vector<Field<C>>& fields, C& config) {
+  void read_table(const toml::table& values, const std::string& section, const std::vector<Field<C>>& fields,
+                  C& config) {
     for (const auto& [key, node] : values) {
       const std::string name(key.str());
       const std::string path = section.empty() ? name : section + "." + name;
@@ -384,7 +475,8 @@ class Reading {
   }
 
   template <class C>
-  void unknown(const toml::key& key, const std::string& name, const std::string& section, const std::vector<Field<C>>& fields) {
+  void unknown(const toml::key& key, const std::string& name, const std::string& section,
+               const std::vector<Field<C>>& fields) {
     std::vector<std::string> keys;
     for (const auto& f : fields) {
       if (section.empty()) {
@@ -394,7 +486,8 @@ class Reading {
       }
     }
     const auto suggestion = nearest(name, keys);
-    fault(key.source(), section.empty() ? "unknown table [" + name + "]" + (suggestion.empty() ? "" : ": did you mean [" + suggestion + "]?")
+    fault(key.source(), section.empty() ? "unknown table [" + name + "]" +
+                                              (suggestion.empty() ? "" : ": did you mean [" + suggestion + "]?")
                                         : "unknown key '" + name + "' in [" + section + "]" +
                                               (suggestion.empty() ? "" : ": did you mean '" + suggestion + "'?"));
   }
@@ -457,7 +550,8 @@ Result<NodeConfig> load_config(const std::filesystem::path& file, std::vector<st
     std::error_code error;
     const bool there = std::filesystem::exists(file, error);
     if (there) return Error{Code::disk, file.string() + ": not readable: check its permissions"};
-    return Error{Code::not_found, file.string() + ": no such file: run `landfall hub init` or `landfall edge init` first"};
+    return Error{Code::not_found,
+                 file.string() + ": no such file: run `landfall hub init` or `landfall edge init` first"};
   }
   const std::string text{std::istreambuf_iterator<char>(in), {}};
   return parse_config(text, file.string(), faults);

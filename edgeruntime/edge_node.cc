@@ -60,7 +60,8 @@ class EdgeNode final : public NodeBody {
     broker.rules = std::move(*rules);
     broker.listen = config_.mqtt.listen;
     broker.port = static_cast<std::uint16_t>(config_.mqtt.port);
-    if (config_.mqtt.websocket_port != 0) broker.websocket_port = static_cast<std::uint16_t>(config_.mqtt.websocket_port);
+    if (config_.mqtt.websocket_port != 0)
+      broker.websocket_port = static_cast<std::uint16_t>(config_.mqtt.websocket_port);
     broker.password_file = config_.mqtt.password_file;
     broker.on_line = [](std::string_view line) { spdlog::info("event=broker what=\"{}\"", line); };
 
@@ -90,7 +91,8 @@ class EdgeNode final : public NodeBody {
 
   Status open_first_contact() {
     LANDFALL_TRY(open_network(pending_->invite.identity));
-    first_contact_ = std::make_unique<FirstContact>(loop_, pending_->invite, pending_->key_pem, [this](Identity identity) { enrolled(std::move(identity)); });
+    first_contact_ = std::make_unique<FirstContact>(loop_, pending_->invite, pending_->key_pem,
+                                                    [this](Identity identity) { enrolled(std::move(identity)); });
     return ok();
   }
 
@@ -163,7 +165,8 @@ class EdgeNode final : public NodeBody {
   void add_status(NodeStatus& status) const override {
     status.enrolled = identity_.has_value();
     status.trust_domain = identity_ ? identity_->trust_domain : pending_->invite.identity.trust_domain;
-    if (first_contact_ && !first_contact_->refusal().empty()) status.reasons.push_back("enrolment refused: " + first_contact_->refusal());
+    if (first_contact_ && !first_contact_->refusal().empty())
+      status.reasons.push_back("enrolment refused: " + first_contact_->refusal());
     if (!enrolment_failure_.empty()) status.reasons.push_back("enrolment failed: " + enrolment_failure_);
     if (ingest_) add_mqtt(status);
   }
@@ -179,21 +182,26 @@ class EdgeNode final : public NodeBody {
         {"broker_attached", "1 where the broker's plugin holds the ring.", number(m.broker_attached)},
         {"broker_restarts_total", "Deaths of the broker that nobody asked for.", number(report.restarts), true},
         {"captured_total", "Messages made durable events.", number(m.captured), true},
-        {"duplicates_total", "Messages named like one in the dedupe window, not stored again.", number(m.duplicates), true},
+        {"duplicates_total", "Messages named like one in the dedupe window, not stored again.", number(m.duplicates),
+         true},
         {"skipped_total", "Records that were in the log already at the start.", number(m.skipped), true},
         {"refused_full_total", "Messages refused as the ring was full.", number(m.refused_full), true},
         {"refused_size_total", "Messages refused as too large.", number(m.refused_size), true},
-        {"refused_invalid_total", "Messages refused as no event could be made of them.", number(m.refused_invalid), true},
+        {"refused_invalid_total", "Messages refused as no event could be made of them.", number(m.refused_invalid),
+         true},
         {"corrupt_total", "Times that records were lost to a bad checksum.", number(m.corrupt), true},
         {"ring_used_bytes", "Bytes in the ring that are not durable events yet.", number(m.ring_used_bytes)},
         {"ring_size_bytes", "Size of the ring.", number(m.ring_bytes)},
         {"oldest_seconds", "Age of the oldest record in the ring.", number(m.oldest_ms) / 1000},
         {"dedupe_names", "Names in the dedupe window.", number(m.window_names)},
     };
-    if (report.state != Broker::State::running && report.state != Broker::State::external && report.state != Broker::State::starting) {
-      status.reasons.push_back("the MQTT broker is " + std::string(to_string(report.state)) + (report.last_failure.empty() ? "" : ": " + report.last_failure));
+    if (report.state != Broker::State::running && report.state != Broker::State::external &&
+        report.state != Broker::State::starting) {
+      status.reasons.push_back("the MQTT broker is " + std::string(to_string(report.state)) +
+                               (report.last_failure.empty() ? "" : ": " + report.last_failure));
     }
-    if (m.corrupt > 0) status.reasons.push_back("records of the MQTT ring were lost to a bad checksum: check memory and disk");
+    if (m.corrupt > 0)
+      status.reasons.push_back("records of the MQTT ring were lost to a bad checksum: check memory and disk");
   }
 
   EdgeConfig config_;
@@ -208,6 +216,8 @@ class EdgeNode final : public NodeBody {
 
 }  // namespace
 
-std::unique_ptr<NodeBody> make_edge(const NodePaths& paths, const EdgeConfig& config) { return std::make_unique<EdgeNode>(paths, config); }
+std::unique_ptr<NodeBody> make_edge(const NodePaths& paths, const EdgeConfig& config) {
+  return std::make_unique<EdgeNode>(paths, config);
+}
 
 }  // namespace landfall

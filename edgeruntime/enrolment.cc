@@ -1,7 +1,7 @@
 #include "edgeruntime/enrolment.h"
 
-#include <nlohmann/json.hpp>
 #include <spdlog/spdlog.h>
+#include <nlohmann/json.hpp>
 
 #include "schemas/sync_messages.h"
 
@@ -51,14 +51,20 @@ void EnrolmentDoor::enrol(Link& link, std::string_view body) {
   if (!spent && spent.error().code != Code::not_found) return refuse(link, spent.error());
   if (!spent) return record(link, *node, request->csr_pem, request->name);
   if (*spent == hex(*node)) return answer(link, request->csr_pem);
-  refuse(link, {Code::denied, "invite " + link.peer().name + " is spent: another node enrolled with it; make a new one with `landfall hub invite`"});
+  refuse(link,
+         {Code::denied, "invite " + link.peer().name +
+                            " is spent: another node enrolled with it; make a new one with `landfall hub invite`"});
 }
 
 void EnrolmentDoor::record(Link& link, const NodeId& node, const std::string& csr_pem, const std::string& asked_name) {
   const Peer invite = link.peer();
-  if (!recording_.insert(invite.node).second) return refuse(link, {Code::unavailable, "this invite is being used: ask again"});
-  const std::string payload = nlohmann::ordered_json{{"what", "enrolled"}, {"invite", invite.name}, {"node", hex(node)}, {"name", asked_name}}.dump(
-      -1, ' ', false, nlohmann::ordered_json::error_handler_t::replace);
+  if (!recording_.insert(invite.node).second)
+    return refuse(link, {Code::unavailable, "this invite is being used: ask again"});
+  const std::string payload = nlohmann::ordered_json{
+      {"what", "enrolled"},
+      {"invite", invite.name},
+      {"node", hex(node)},
+      {"name", asked_name}}.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace);
   const std::string subject = "node/" + hex(node);
   Event audit;
   audit.kind = Kind::audit;
@@ -132,7 +138,8 @@ Result<Identity> FirstContact::accept(std::string_view body) const {
   const auto& root = invite_.identity;
   const auto peer = verify_chain(answer->chain_pem, root.bundle_pem, root.trust_domain, loop_.unix_ms());
   if (!peer) return Error{peer.error()}.in("certificate from the hub");
-  if (peer->node != *self || peer->role != Peer::Role::node) return Error{Code::denied, "the hub answered with a certificate for somebody else"};
+  if (peer->node != *self || peer->role != Peer::Role::node)
+    return Error{Code::denied, "the hub answered with a certificate for somebody else"};
   return Identity{root.trust_domain, key_pem_, answer->chain_pem, root.bundle_pem};
 }
 

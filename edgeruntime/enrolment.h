@@ -22,7 +22,8 @@ namespace landfall {
 // Loop thread only. What it is given must outlive it.
 class EnrolmentDoor : public Network, private LinkUser {
  public:
-  EnrolmentDoor(Loop& loop, Log& log, Network& network, TrustRoot root) : loop_(loop), log_(log), network_(network), root_(std::move(root)) {}
+  EnrolmentDoor(Loop& loop, Log& log, Network& network, TrustRoot root)
+      : loop_(loop), log_(log), network_(network), root_(std::move(root)) {}
 
   void start(LinkUser& user) override;
   void hold(bool held) override { network_.hold(held); }
@@ -47,7 +48,7 @@ class EnrolmentDoor : public Network, private LinkUser {
   LinkUser* user_ = nullptr;
   std::map<Link*, std::uint64_t> invited_;  // open links of invites; the number tells a reused address apart
   std::uint64_t links_ = 0;
-  std::set<NodeId> recording_;              // invites whose audit event is on its way
+  std::set<NodeId> recording_;  // invites whose audit event is on its way
 };
 
 // The edge's first contact: over links made with the invite it asks for its SVID, until it has one.

@@ -1,7 +1,7 @@
 #include "edgeruntime/event_json.h"
 
-#include <nlohmann/json.hpp>
 #include <openssl/evp.h>
+#include <nlohmann/json.hpp>
 
 #include "edgeruntime/metrics.h"
 
@@ -12,8 +12,9 @@ using Json = nlohmann::ordered_json;
 
 std::string base64(std::string_view bytes) {
   std::string out(4 * ((bytes.size() + 2) / 3) + 1, '\0');
-  const int size = EVP_EncodeBlock(reinterpret_cast<unsigned char*>(out.data()), reinterpret_cast<const unsigned char*>(bytes.data()),
-                                   static_cast<int>(bytes.size()));
+  const int size =
+      EVP_EncodeBlock(reinterpret_cast<unsigned char*>(out.data()),
+                      reinterpret_cast<const unsigned char*>(bytes.data()), static_cast<int>(bytes.size()));
   out.resize(static_cast<std::size_t>(size));
   return out;
 }
@@ -21,8 +22,8 @@ std::string base64(std::string_view bytes) {
 bool from_base64(const std::string& text, std::string& out) {
   if (text.size() % 4 != 0) return false;
   out.assign(text.size() / 4 * 3, '\0');
-  const int size = EVP_DecodeBlock(reinterpret_cast<unsigned char*>(out.data()), reinterpret_cast<const unsigned char*>(text.data()),
-                                   static_cast<int>(text.size()));
+  const int size = EVP_DecodeBlock(reinterpret_cast<unsigned char*>(out.data()),
+                                   reinterpret_cast<const unsigned char*>(text.data()), static_cast<int>(text.size()));
   if (size < 0) return false;
   const std::size_t padding = text.ends_with("==") ? 2 : text.ends_with('=') ? 1 : 0;
   out.resize(static_cast<std::size_t>(size) - padding);
@@ -40,7 +41,8 @@ bool is_utf8(const std::string& text) {
 
 void put_payload(Json& out, const Event& event) {
   const std::string payload(event.payload);
-  if (event.content_type.find("json") != std::string_view::npos || payload.starts_with('{') || payload.starts_with('[')) {
+  if (event.content_type.find("json") != std::string_view::npos || payload.starts_with('{') ||
+      payload.starts_with('[')) {
     auto nested = Json::parse(payload, nullptr, false);
     if (!nested.is_discarded()) {
       out["payload"] = std::move(nested);
@@ -78,7 +80,10 @@ std::string_view kind_name(Kind kind) {
 }
 
 std::string event_json(const Dot& dot, const Event& event) {
-  Json out = {{"dot", to_string(dot)}, {"stream", to_string(dot.stream)}, {"seq", dot.seq}, {"time", rfc3339(event.time.unix_ms())},
+  Json out = {{"dot", to_string(dot)},
+              {"stream", to_string(dot.stream)},
+              {"seq", dot.seq},
+              {"time", rfc3339(event.time.unix_ms())},
               {"kind", kind_name(event.kind)}};
   const auto put = [&](const char* key, std::string_view value) {
     if (!value.empty()) out[key] = value;
@@ -95,8 +100,11 @@ std::string event_json(const Dot& dot, const Event& event) {
       for (const auto& head : start->parent_heads) {
         heads.push_back({{"stream", to_string(head.stream)}, {"last", head.last}, {"chain", to_hex(head.chain)}});
       }
-      out["payload"] = {{"parent", start->parent.is_none() ? Json(nullptr) : Json(to_string(start->parent))}, {"parent_heads", heads},
-                        {"software", start->software}, {"boot_id", start->boot_id}, {"degraded", start->degraded}};
+      out["payload"] = {{"parent", start->parent.is_none() ? Json(nullptr) : Json(to_string(start->parent))},
+                        {"parent_heads", heads},
+                        {"software", start->software},
+                        {"boot_id", start->boot_id},
+                        {"degraded", start->degraded}};
     }
   } else {
     put_payload(out, event);
@@ -118,11 +126,13 @@ Event EventInput::event() const {
 
 Result<EventInput> parse_event_input(std::string_view json) {
   const auto in = Json::parse(json, nullptr, false);
-  if (!in.is_object()) return Error{Code::out_of_range, "the body is not a JSON object: {\"subject\": ..., \"payload\": ...}"};
+  if (!in.is_object())
+    return Error{Code::out_of_range, "the body is not a JSON object: {\"subject\": ..., \"payload\": ...}"};
   EventInput out;
   std::string stream = "telemetry", encoded;
-  const std::pair<const char*, std::string*> texts[] = {{"subject", &out.subject}, {"stream", &stream}, {"content_type", &out.content_type},
-      {"source", &out.source}, {"id", &out.id}, {"device", &out.device}, {"payload_base64", &encoded}};
+  const std::pair<const char*, std::string*> texts[] = {
+      {"subject", &out.subject}, {"stream", &stream},     {"content_type", &out.content_type}, {"source", &out.source},
+      {"id", &out.id},           {"device", &out.device}, {"payload_base64", &encoded}};
   for (const auto& [key, value] : in.items()) {
     if (key == "payload") continue;
     const auto known = std::ranges::find_if(texts, [&](const auto& text) { return key == text.first; });

@@ -89,7 +89,8 @@ struct HttpApi::Impl {
     });
     std::unique_lock lock(waiting->mutex);
     if (!waiting->answered.wait_for(lock, options.answer_within, [&] { return waiting->reply.has_value(); })) {
-      waiting->reply = problem(504, "No answer in time", "the node is busy; what was asked may still happen: look before asking again");
+      waiting->reply = problem(504, "No answer in time",
+                               "the node is busy; what was asked may still happen: look before asking again");
     }
     response.status = waiting->reply->status;
     response.set_content(waiting->reply->body, waiting->reply->content_type.c_str());
@@ -106,12 +107,15 @@ struct HttpApi::Impl {
     server->set_write_timeout(5, 0);
     server->set_keep_alive_timeout(2);
     server->set_keep_alive_max_count(100);
-    const auto route = [this](const httplib::Request& request, httplib::Response& response) { answer(request, response); };
+    const auto route = [this](const httplib::Request& request, httplib::Response& response) {
+      answer(request, response);
+    };
     server->Get(".*", route).Post(".*", route).Put(".*", route).Patch(".*", route).Delete(".*", route);
     server->set_error_handler([](const httplib::Request&, httplib::Response& response) {
       if (!response.body.empty()) return;
       const auto reply = problem(response.status, response.status == 413 ? "Body too large" : "Bad request",
-                                 response.status == 413 ? "the body is over the limit of this API" : "the request is not HTTP that this API takes");
+                                 response.status == 413 ? "the body is over the limit of this API"
+                                                        : "the request is not HTTP that this API takes");
       response.set_content(reply.body, reply.content_type.c_str());
     });
     return server;
@@ -151,8 +155,9 @@ struct HttpApi::Impl {
       ::setsockopt(socket, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes);
     });
     if (!server->bind_to_port(options.tcp_host, options.tcp_port)) {
-      return Error{Code::unavailable, "api address " + options.tcp_host + ":" + std::to_string(options.tcp_port) + ": " +
-                                          std::strerror(errno) + ": set another one in [api] listen, or end the program that has it"};
+      return Error{Code::unavailable, "api address " + options.tcp_host + ":" + std::to_string(options.tcp_port) +
+                                          ": " + std::strerror(errno) +
+                                          ": set another one in [api] listen, or end the program that has it"};
     }
     run(std::move(server));
     return ok();
@@ -162,7 +167,8 @@ struct HttpApi::Impl {
 HttpApi::HttpApi(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 
 Result<std::unique_ptr<HttpApi>> HttpApi::start(Loop& loop, HttpApiOptions options, Handler handler) {
-  auto api = std::unique_ptr<HttpApi>(new HttpApi(std::unique_ptr<Impl>(new Impl{loop, std::move(options), {}, {}, {}})));
+  auto api =
+      std::unique_ptr<HttpApi>(new HttpApi(std::unique_ptr<Impl>(new Impl{loop, std::move(options), {}, {}, {}})));
   auto& impl = *api->impl_;
   impl.shared = std::make_shared<Shared>();
   impl.shared->handler = std::move(handler);
@@ -195,7 +201,8 @@ Result<ApiReply> call_api(const std::filesystem::path& socket, const std::string
   const auto folder = socket.parent_path().string();
   std::error_code error;
   if (!std::filesystem::exists(socket, error)) {
-    return Error{Code::not_found, "no node runs in " + folder + ": start it with `landfall hub run` or `landfall edge run`"};
+    return Error{Code::not_found,
+                 "no node runs in " + folder + ": start it with `landfall hub run` or `landfall edge run`"};
   }
   if (::access(socket.c_str(), R_OK | W_OK) != 0) {
     return Error{Code::denied, socket.string() + " is another user's: run this as the user who runs the node"};
@@ -209,9 +216,12 @@ Result<ApiReply> call_api(const std::filesystem::path& socket, const std::string
   const auto result = method == "GET" ? client.Get(path) : client.Post(path, body, "application/json");
   if (!result) {
     if (result.error() == httplib::Error::Connection) {
-      return Error{Code::not_found, "no node runs in " + folder + " (its socket is left over): start it with `landfall hub run` or `landfall edge run`"};
+      return Error{Code::not_found,
+                   "no node runs in " + folder +
+                       " (its socket is left over): start it with `landfall hub run` or `landfall edge run`"};
     }
-    return Error{Code::unavailable, "the node in " + folder + " does not answer (" + httplib::to_string(result.error()) + ")"};
+    return Error{Code::unavailable,
+                 "the node in " + folder + " does not answer (" + httplib::to_string(result.error()) + ")"};
   }
   return ApiReply{result->status, result->body, result->get_header_value("Content-Type")};
 }

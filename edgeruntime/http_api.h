@@ -14,7 +14,7 @@
 namespace landfall {
 
 struct ApiRequest {
-  std::string method, path;                    // path without the query
+  std::string method, path;  // path without the query
   std::map<std::string, std::string> query;
   std::string body, content_type;
 };
@@ -31,7 +31,7 @@ struct HttpApiOptions {
   std::filesystem::path socket;  // unix socket, mode 0600; one left by a killed process is replaced
   std::string tcp_host;          // loopback; empty: none
   std::uint16_t tcp_port = 0;
-  std::size_t body_bytes_max = event_payload_bytes_max * 2;      // JSON around a payload; beyond: 413
+  std::size_t body_bytes_max = event_payload_bytes_max * 2;            // JSON around a payload; beyond: 413
   std::chrono::milliseconds answer_within = std::chrono::seconds(10);  // beyond: 504
 };
 

@@ -90,7 +90,8 @@ class HubNode final : public NodeBody {
           [this](const RunStream& of) { replicator_->committed_advanced(of); });
     }
     replicator_->start();
-    spdlog::info("event=listening address={} advertise={}{}", config_.listen, config_.advertise, network_->held() ? " held=true" : "");
+    spdlog::info("event=listening address={} advertise={}{}", config_.listen, config_.advertise,
+                 network_->held() ? " held=true" : "");
   }
 
   void stop_parts() override { replicator_->stop(); }
@@ -118,7 +119,8 @@ class HubNode final : public NodeBody {
         {"shards", "Shards of this hub.", static_cast<double>(kafka.shards)},
         {"shards_connected", "Shards that write.", static_cast<double>(kafka.shards_connected)},
         {"shards_fenced", "Shards that another hub has taken.", static_cast<double>(kafka.shards_fenced)},
-        {"backlog_events", "Events in the hub's log and not committed in Kafka.", static_cast<double>(kafka.backlog_events)},
+        {"backlog_events", "Events in the hub's log and not committed in Kafka.",
+         static_cast<double>(kafka.backlog_events)},
         {"committed_events_total", "Events committed in Kafka.", static_cast<double>(kafka.committed_events), true},
         {"transactions_total", "Transactions committed.", static_cast<double>(kafka.transactions), true},
         {"recycles_total", "Producers given up after an indefinite result.", static_cast<double>(kafka.recycles), true},
@@ -126,8 +128,11 @@ class HubNode final : public NodeBody {
     };
     if (!kafka_refusal_.empty()) status.reasons.push_back("kafka: " + kafka_refusal_);
     if (!kafka.last_error.empty()) status.reasons.push_back("kafka: " + kafka.last_error);
-    if (kafka.shards_fenced > 0) status.reasons.push_back("kafka: another hub has taken shards of this one: end it, or this one");
-    if (!kafka.forks.empty()) status.reasons.push_back("kafka: the log here contradicts what Kafka has of run " + to_string(kafka.forks.front().run));
+    if (kafka.shards_fenced > 0)
+      status.reasons.push_back("kafka: another hub has taken shards of this one: end it, or this one");
+    if (!kafka.forks.empty())
+      status.reasons.push_back("kafka: the log here contradicts what Kafka has of run " +
+                               to_string(kafka.forks.front().run));
   }
 
   HubConfig config_;
@@ -140,6 +145,8 @@ class HubNode final : public NodeBody {
 
 }  // namespace
 
-std::unique_ptr<NodeBody> make_hub(const NodePaths& paths, const HubConfig& config) { return std::make_unique<HubNode>(paths, config); }
+std::unique_ptr<NodeBody> make_hub(const NodePaths& paths, const HubConfig& config) {
+  return std::make_unique<HubNode>(paths, config);
+}
 
 }  // namespace landfall

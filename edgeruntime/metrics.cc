@@ -3,9 +3,9 @@
 #include <cstdio>
 #include <ctime>
 
-#include <nlohmann/json.hpp>
 #include <prometheus/metric_family.h>
 #include <prometheus/text_serializer.h>
+#include <nlohmann/json.hpp>
 
 namespace landfall {
 namespace {
@@ -25,11 +25,20 @@ Json measures(const std::vector<Measure>& list) {
 }
 
 Json peer_json(const NodeStatus::PeerLine& peer) {
-  return {{"node", peer.node}, {"role", peer.role}, {"name", peer.name}, {"connected", peer.connected},
-          {"in_sync", peer.in_sync}, {"since_s", peer.since_s}, {"events_sent", peer.events_sent},
-          {"events_received", peer.events_received}, {"chunks_sent", peer.chunks_sent},
-          {"chunks_received", peer.chunks_received}, {"chunk_bytes_sent", peer.chunk_bytes_sent},
-          {"chunk_bytes_received", peer.chunk_bytes_received}, {"duplicates", peer.duplicates}, {"resent", peer.resent}};
+  return {{"node", peer.node},
+          {"role", peer.role},
+          {"name", peer.name},
+          {"connected", peer.connected},
+          {"in_sync", peer.in_sync},
+          {"since_s", peer.since_s},
+          {"events_sent", peer.events_sent},
+          {"events_received", peer.events_received},
+          {"chunks_sent", peer.chunks_sent},
+          {"chunks_received", peer.chunks_received},
+          {"chunk_bytes_sent", peer.chunk_bytes_sent},
+          {"chunk_bytes_received", peer.chunk_bytes_received},
+          {"duplicates", peer.duplicates},
+          {"resent", peer.resent}};
 }
 
 class Families {
@@ -56,7 +65,8 @@ class Families {
   std::string text() const { return prometheus::TextSerializer().Serialize(families_); }
 
  private:
-  prometheus::ClientMetric& add(const std::string& name, const std::string& help, prometheus::MetricType type, const Labels& labels) {
+  prometheus::ClientMetric& add(const std::string& name, const std::string& help, prometheus::MetricType type,
+                                const Labels& labels) {
     if (families_.empty() || families_.back().name != name) {
       auto& family = families_.emplace_back();
       family.name = name;
@@ -71,7 +81,8 @@ class Families {
 };
 
 template <class Value>
-void by_stream(Families& out, const NodeStatus& status, const std::string& name, const std::string& help, bool counter, Value value) {
+void by_stream(Families& out, const NodeStatus& status, const std::string& name, const std::string& help, bool counter,
+               Value value) {
   for (std::size_t i = 0; i < stream_count; ++i) {
     const Families::Labels labels = {{"stream", std::string(to_string(static_cast<Stream>(i)))}};
     const auto number = static_cast<double>(value(status.streams[i]));
@@ -91,15 +102,24 @@ std::string rfc3339(std::int64_t unix_ms) {
   gmtime_r(&seconds, &parts);
   char text[96];
   std::snprintf(text, sizeof text, "%04d-%02d-%02dT%02d:%02d:%02d.%03dZ", parts.tm_year + 1900, parts.tm_mon + 1,
-                parts.tm_mday, parts.tm_hour, parts.tm_min, parts.tm_sec, static_cast<int>(((unix_ms % 1000) + 1000) % 1000));
+                parts.tm_mday, parts.tm_hour, parts.tm_min, parts.tm_sec,
+                static_cast<int>(((unix_ms % 1000) + 1000) % 1000));
   return text;
 }
 
 std::string status_json(const NodeStatus& status) {
-  Json out = {{"role", status.role}, {"name", status.name}, {"node", status.node}, {"trust_domain", status.trust_domain},
-              {"software", status.software}, {"run", status.run}, {"uptime_s", status.uptime_s},
-              {"resident_bytes", status.resident_bytes}, {"enrolled", status.enrolled}, {"degraded", status.degraded},
-              {"healthy", status.reasons.empty()}, {"reasons", status.reasons}};
+  Json out = {{"role", status.role},
+              {"name", status.name},
+              {"node", status.node},
+              {"trust_domain", status.trust_domain},
+              {"software", status.software},
+              {"run", status.run},
+              {"uptime_s", status.uptime_s},
+              {"resident_bytes", status.resident_bytes},
+              {"enrolled", status.enrolled},
+              {"degraded", status.degraded},
+              {"healthy", status.reasons.empty()},
+              {"reasons", status.reasons}};
   out["certificate_not_after"] =
       status.certificate_not_after_unix_ms ? Json(rfc3339(*status.certificate_not_after_unix_ms)) : Json(nullptr);
   bool connected = false;
@@ -108,8 +128,12 @@ std::string status_json(const NodeStatus& status) {
     connected = connected || peer.connected;
     peers.push_back(peer_json(peer));
   }
-  out["link"] = {{"held", status.held}, {"connected", connected}, {"bytes_in", status.bytes_in}, {"bytes_out", status.bytes_out},
-                 {"opened", status.links_opened}, {"refused", status.links_refused},
+  out["link"] = {{"held", status.held},
+                 {"connected", connected},
+                 {"bytes_in", status.bytes_in},
+                 {"bytes_out", status.bytes_out},
+                 {"opened", status.links_opened},
+                 {"refused", status.links_refused},
                  {"failure", status.link_failure.empty() || connected ? Json(nullptr) : Json(status.link_failure)}};
   out["peers"] = std::move(peers);
   std::uint64_t own = 0, foreign = 0, backlog = 0;
@@ -119,10 +143,17 @@ std::string status_json(const NodeStatus& status) {
     own += counts.own;
     foreign += counts.foreign;
     backlog += counts.backlog;
-    streams[std::string(to_string(static_cast<Stream>(i)))] = {{"appended", counts.appended}, {"received", counts.received},
-        {"own", counts.own}, {"foreign", counts.foreign}, {"backlog", counts.backlog}};
+    streams[std::string(to_string(static_cast<Stream>(i)))] = {{"appended", counts.appended},
+                                                               {"received", counts.received},
+                                                               {"own", counts.own},
+                                                               {"foreign", counts.foreign},
+                                                               {"backlog", counts.backlog}};
   }
-  out["log"] = {{"runs", status.runs}, {"own", own}, {"foreign", foreign}, {"backlog", backlog}, {"pending_bytes", status.log_pending_bytes}};
+  out["log"] = {{"runs", status.runs},
+                {"own", own},
+                {"foreign", foreign},
+                {"backlog", backlog},
+                {"pending_bytes", status.log_pending_bytes}};
   out["streams"] = std::move(streams);
   out["mqtt"] = status.mqtt ? measures(*status.mqtt) : Json(nullptr);
   out["kafka"] = status.kafka ? measures(*status.kafka) : Json(nullptr);
@@ -135,9 +166,11 @@ std::string health_json(const NodeStatus& status) {
 
 std::string metrics_text(const NodeStatus& status) {
   Families out;
-  out.gauge("landfall_build_info", "Always 1; the labels say what runs.", 1, {{"role", status.role}, {"software", status.software}});
+  out.gauge("landfall_build_info", "Always 1; the labels say what runs.", 1,
+            {{"role", status.role}, {"software", status.software}});
   out.gauge("landfall_uptime_seconds", "Seconds since the process started.", status.uptime_s);
-  out.gauge("landfall_resident_memory_bytes", "Resident memory of the process.", static_cast<double>(status.resident_bytes));
+  out.gauge("landfall_resident_memory_bytes", "Resident memory of the process.",
+            static_cast<double>(status.resident_bytes));
   out.gauge("landfall_healthy", "1 where /healthz says ok.", status.reasons.empty());
   out.gauge("landfall_degraded", "1 where the anchor proved that acknowledged events were lost.", status.degraded);
   if (status.certificate_not_after_unix_ms) {
@@ -145,10 +178,14 @@ std::string metrics_text(const NodeStatus& status) {
               static_cast<double>(*status.certificate_not_after_unix_ms) / 1000);
   }
   using Counts = NodeStatus::StreamCounts;
-  by_stream(out, status, "landfall_events_appended_total", "Own events made durable.", true, [](const Counts& c) { return c.appended; });
-  by_stream(out, status, "landfall_events_received_total", "Events of other nodes made durable.", true, [](const Counts& c) { return c.received; });
-  by_stream(out, status, "landfall_backlog_events", "Own events that no hub has committed yet.", false, [](const Counts& c) { return c.backlog; });
-  out.gauge("landfall_log_pending_bytes", "Bytes accepted and not yet durable.", static_cast<double>(status.log_pending_bytes));
+  by_stream(out, status, "landfall_events_appended_total", "Own events made durable.", true,
+            [](const Counts& c) { return c.appended; });
+  by_stream(out, status, "landfall_events_received_total", "Events of other nodes made durable.", true,
+            [](const Counts& c) { return c.received; });
+  by_stream(out, status, "landfall_backlog_events", "Own events that no hub has committed yet.", false,
+            [](const Counts& c) { return c.backlog; });
+  out.gauge("landfall_log_pending_bytes", "Bytes accepted and not yet durable.",
+            static_cast<double>(status.log_pending_bytes));
   out.gauge("landfall_link_held", "1 where an operator holds the link.", status.held);
   double connected = 0, sent = 0, received = 0, duplicates = 0;
   for (const auto& peer : status.peers) {
@@ -160,11 +197,15 @@ std::string metrics_text(const NodeStatus& status) {
   out.gauge("landfall_links_connected", "Peers with a link.", connected);
   out.gauge("landfall_session_events_sent", "Events sent in the present sessions.", sent);
   out.gauge("landfall_session_events_received", "Events received in the present sessions.", received);
-  out.gauge("landfall_session_duplicate_events", "Events received in the present sessions that were here already.", duplicates);
-  out.counter("landfall_link_received_bytes_total", "Bytes received on links, TLS records included.", static_cast<double>(status.bytes_in));
-  out.counter("landfall_link_sent_bytes_total", "Bytes sent on links, TLS records included.", static_cast<double>(status.bytes_out));
+  out.gauge("landfall_session_duplicate_events", "Events received in the present sessions that were here already.",
+            duplicates);
+  out.counter("landfall_link_received_bytes_total", "Bytes received on links, TLS records included.",
+              static_cast<double>(status.bytes_in));
+  out.counter("landfall_link_sent_bytes_total", "Bytes sent on links, TLS records included.",
+              static_cast<double>(status.bytes_out));
   out.counter("landfall_links_opened_total", "Links opened.", static_cast<double>(status.links_opened));
-  out.counter("landfall_links_refused_total", "Connections refused: certificate, TLS version, malformed frames.", static_cast<double>(status.links_refused));
+  out.counter("landfall_links_refused_total", "Connections refused: certificate, TLS version, malformed frames.",
+              static_cast<double>(status.links_refused));
   out.part("landfall_mqtt_", status.mqtt);
   out.part("landfall_kafka_", status.kafka);
   return out.text();

@@ -22,14 +22,14 @@ struct NodeStatus {
   std::string role, name, node, trust_domain, software, run;
   double uptime_s = 0;
   std::uint64_t resident_bytes = 0;
-  bool degraded = false;             // the anchor proved a loss when the log was opened
+  bool degraded = false;  // the anchor proved a loss when the log was opened
   bool enrolled = true;
   std::optional<std::int64_t> certificate_not_after_unix_ms;
   std::vector<std::string> reasons;  // why the node is not healthy; empty: it is
 
   struct StreamCounts {
     std::uint64_t appended = 0, received = 0;  // events, since the process started
-    std::uint64_t own = 0, foreign = 0;        // events held, of runs that are not folded
+    std::uint64_t own = 0, foreign = 0;        // events held
     std::uint64_t backlog = 0;                 // own, and no hub has committed them yet
   };
   std::array<StreamCounts, stream_count> streams{};

@@ -15,10 +15,12 @@ std::filesystem::path enrolment_folder(const NodePaths& paths) { return paths.di
 Status make_folder(const NodePaths& paths) {
   std::error_code error;
   if (std::filesystem::exists(paths.config(), error)) {
-    return Error{Code::conflict, paths.dir.string() + " is a node already (" + paths.config().string() + "): choose another folder"};
+    return Error{Code::conflict,
+                 paths.dir.string() + " is a node already (" + paths.config().string() + "): choose another folder"};
   }
   std::filesystem::create_directories(paths.dir, error);
-  if (error) return Error{Code::disk, paths.dir.string() + ": " + error.message() + ": choose a folder that you may write"};
+  if (error)
+    return Error{Code::disk, paths.dir.string() + ": " + error.message() + ": choose a folder that you may write"};
   if (::chmod(paths.dir.c_str(), 0700) != 0) {
     return Error{Code::denied, paths.dir.string() + ": is another user's: choose a folder of your own"};
   }
@@ -45,7 +47,9 @@ Status save_pending_invite(const NodePaths& paths, const PendingInvite& pending)
 Result<PendingInvite> load_pending_invite(const NodePaths& paths) {
   auto key = read_secret_file(enrolment_folder(paths) / "key.pem");
   if (!key && key.error().code == Code::not_found) {
-    return Error{Code::not_found, paths.dir.string() + ": neither an identity nor an invite: run `landfall edge init --invite FILE` in a new folder"};
+    return Error{Code::not_found,
+                 paths.dir.string() +
+                     ": neither an identity nor an invite: run `landfall edge init --invite FILE` in a new folder"};
   }
   if (!key) return std::move(key).error();
   const auto text = read_secret_file(enrolment_folder(paths) / "invite.toml");
@@ -77,7 +81,8 @@ Status init_hub(const NodePaths& paths, const HubConfig& config, std::int64_t un
   return write_public_file(paths.config(), config_text(config));
 }
 
-Result<NodeId> init_edge(const NodePaths& paths, const EdgeConfig& config, std::string_view invite_text, std::int64_t unix_ms) {
+Result<NodeId> init_edge(const NodePaths& paths, const EdgeConfig& config, std::string_view invite_text,
+                         std::int64_t unix_ms) {
   auto invite = decode_invite(invite_text);
   if (!invite) return std::move(invite).error();
   const auto& identity = invite->identity;
@@ -97,7 +102,8 @@ Result<std::string> make_hub_invite(const NodePaths& paths, std::string_view nam
   const auto config = load_config(paths.config());
   if (!config) return config.error();
   const auto* hub = std::get_if<HubConfig>(&*config);
-  if (hub == nullptr) return Error{Code::conflict, paths.dir.string() + " is an edge: invites are made where the hub is"};
+  if (hub == nullptr)
+    return Error{Code::conflict, paths.dir.string() + " is an edge: invites are made where the hub is"};
   const auto root = load_trust_root(paths.identity());
   if (!root) return Error{root.error()}.in("trust root");
   const auto invite = make_invite(*root, name, hub->advertise, unix_ms);

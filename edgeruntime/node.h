@@ -25,7 +25,8 @@ inline constexpr int exit_storage_failed = 75;
 Status init_hub(const NodePaths& paths, const HubConfig& config, std::int64_t unix_ms);
 
 // Makes the edge's key and keeps the invite until the hub has answered it. Returns who the edge is from now on.
-Result<NodeId> init_edge(const NodePaths& paths, const EdgeConfig& config, std::string_view invite_text, std::int64_t unix_ms);
+Result<NodeId> init_edge(const NodePaths& paths, const EdgeConfig& config, std::string_view invite_text,
+                         std::int64_t unix_ms);
 
 // The text of an invite file, good once and for seven days; the hub may run meanwhile or not.
 Result<std::string> make_hub_invite(const NodePaths& paths, std::string_view name, std::int64_t unix_ms);

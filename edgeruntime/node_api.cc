@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <charconv>
 
-#include <nlohmann/json.hpp>
 #include <spdlog/spdlog.h>
+#include <nlohmann/json.hpp>
 
 #include "edgeruntime/event_json.h"
 #include "edgeruntime/node_body.h"
@@ -60,17 +60,25 @@ void NodeBody::answer(const ApiRequest& request, HttpApi::Reply reply) {
     void (*run)(NodeBody&, const ApiRequest&, HttpApi::Reply);
   };
   static constexpr Route routes[] = {
-      {"GET", "/v1/status", [](NodeBody& n, const ApiRequest&, HttpApi::Reply r) { r({200, status_json(n.status())}); }},
+      {"GET", "/v1/status",
+       [](NodeBody& n, const ApiRequest&, HttpApi::Reply r) {
+         r({200, status_json(n.status())});
+       }},
       {"GET", "/metrics",
-       [](NodeBody& n, const ApiRequest&, HttpApi::Reply r) { r({200, metrics_text(n.status()), "text/plain; version=0.0.4; charset=utf-8"}); }},
+       [](NodeBody& n, const ApiRequest&, HttpApi::Reply r) {
+         r({200, metrics_text(n.status()), "text/plain; version=0.0.4; charset=utf-8"});
+       }},
       {"GET", "/healthz",
        [](NodeBody& n, const ApiRequest&, HttpApi::Reply r) {
          const auto status = n.status();
          r({status.reasons.empty() ? 200 : 503, health_json(status)});
        }},
-      {"POST", "/v1/link/hold", [](NodeBody& n, const ApiRequest&, HttpApi::Reply r) { n.answer_hold(true, std::move(r)); }},
-      {"POST", "/v1/link/release", [](NodeBody& n, const ApiRequest&, HttpApi::Reply r) { n.answer_hold(false, std::move(r)); }},
-      {"POST", "/v1/events", [](NodeBody& n, const ApiRequest& q, HttpApi::Reply r) { n.answer_append(q, std::move(r)); }},
+      {"POST", "/v1/link/hold",
+       [](NodeBody& n, const ApiRequest&, HttpApi::Reply r) { n.answer_hold(true, std::move(r)); }},
+      {"POST", "/v1/link/release",
+       [](NodeBody& n, const ApiRequest&, HttpApi::Reply r) { n.answer_hold(false, std::move(r)); }},
+      {"POST", "/v1/events",
+       [](NodeBody& n, const ApiRequest& q, HttpApi::Reply r) { n.answer_append(q, std::move(r)); }},
       {"GET", "/v1/events", [](NodeBody& n, const ApiRequest& q, HttpApi::Reply r) { r(n.answer_events(q)); }},
   };
   bool known_path = false;
@@ -79,8 +87,12 @@ void NodeBody::answer(const ApiRequest& request, HttpApi::Reply reply) {
     known_path = true;
     if (request.method == route.method) return route.run(*this, request, std::move(reply));
   }
-  reply(known_path ? problem(405, "Method not allowed", request.path + " does not take " + request.method)
-                   : problem(404, "Not found", request.path + ": this API has /v1/status, /v1/events, /v1/link/hold, /v1/link/release, /metrics, /healthz"));
+  reply(
+      known_path
+          ? problem(405, "Method not allowed", request.path + " does not take " + request.method)
+          : problem(404, "Not found",
+                    request.path +
+                        ": this API has /v1/status, /v1/events, /v1/link/hold, /v1/link/release, /metrics, /healthz"));
 }
 
 void NodeBody::answer_hold(bool held, HttpApi::Reply reply) {
@@ -148,7 +160,8 @@ ApiReply NodeBody::answer_events(const ApiRequest& request) const {
     }
   }
   if (!status) return problem_of(status.error());
-  std::ranges::sort(listed, [](const Listed& a, const Listed& b) { return std::tie(a.time, a.dot) < std::tie(b.time, b.dot); });
+  std::ranges::sort(listed,
+                    [](const Listed& a, const Listed& b) { return std::tie(a.time, a.dot) < std::tie(b.time, b.dot); });
   if (listed.size() > limit) {
     listed.erase(listed.begin(), listed.end() - static_cast<std::ptrdiff_t>(limit));
     truncated = true;

@@ -18,7 +18,6 @@ namespace {
 
 using namespace std::chrono_literals;
 
-constexpr std::uint8_t all_streams = (1u << stream_count) - 1;
 constexpr Duration stop_patience = 10s;
 constexpr std::string_view hold_key = "x/hold";
 constexpr std::int64_t day_ms = 24LL * 3600 * 1000;
@@ -45,7 +44,10 @@ ClockClass clock_class() {
 
 Status check_folder(const NodePaths& paths) {
   if (::access(paths.dir.c_str(), R_OK | W_OK | X_OK) == 0) return ok();
-  return Error{Code::denied, paths.dir.string() + ": this user may not write here: chown the folder to the user who runs the node, or run as its owner"};
+  return Error{
+      Code::denied,
+      paths.dir.string() +
+          ": this user may not write here: chown the folder to the user who runs the node, or run as its owner"};
 }
 
 }  // namespace
@@ -64,6 +66,7 @@ Result<int> NodeBody::run() {
   if (!opened) {
     api_.reset();
     close_parts();
+    counts_.reset();
     log_.reset();
     return std::move(opened).error();
   }
@@ -75,7 +78,7 @@ Result<int> NodeBody::run() {
   loop_.run();
   api_.reset();
   close_parts();
-  log_->unsubscribe(subscription_);
+  counts_.reset();
   log_.reset();
   store_.reset();
   spdlog::info("event=stopped role={} name={} status={}", options_.role, options_.name, exit_code_);
@@ -87,26 +90,32 @@ Status NodeBody::open_log(const NodeId& node) {
   store.directory = options_.paths.store();
   store.anchor = options_.paths.anchor();
   store.memory_bytes = options_.log.memory_bytes;
-  store.anchor_sync = options_.log.anchor_strict ? RocksStoreOptions::AnchorSync::strict : RocksStoreOptions::AnchorSync::standard;
+  store.anchor_sync =
+      options_.log.anchor_strict ? RocksStoreOptions::AnchorSync::strict : RocksStoreOptions::AnchorSync::standard;
   store.on_fatal = [this](const Error& error) {
-    spdlog::critical("event=storage_failed reason=\"{}\" remedy=\"free or mend the disk; the node starts again by its supervisor\"", error.detail);
+    spdlog::critical(
+        "event=storage_failed reason=\"{}\" remedy=\"free or mend the disk; the node starts again by its supervisor\"",
+        error.detail);
     exit_code_ = exit_storage_failed;
     loop_.stop();
   };
   auto opened = open_rocks_store(loop_, std::move(store));
   if (!opened) {
     if (opened.error().code != Code::conflict) return std::move(opened).error();
-    return Error{Code::conflict, options_.paths.dir.string() + ": another process has this folder open: end it first (see `landfall status --dir " +
-                                     options_.paths.dir.string() + "`), or give this node a folder of its own"};
+    return Error{Code::conflict,
+                 options_.paths.dir.string() +
+                     ": another process has this folder open: end it first (see `landfall status --dir " +
+                     options_.paths.dir.string() + "`), or give this node a folder of its own"};
   }
   store_ = std::move(*opened);
   auto log = Log::open(loop_, *store_, {node, boot_id(), std::string(software_name()), clock_class()});
   if (!log) return Error{log.error()}.in("open log in " + options_.paths.store().string());
   log_ = std::move(*log);
-  subscription_ = log_->subscribe(all_streams, [this](const Log::Range& range) { count(range); });
+  counts_ = std::make_unique<EventCounts>(*log_);
   if (log_->degraded()) {
-    spdlog::error("event=degraded reason=\"the anchor shows that acknowledged events of the last run are missing\" "
-                  "remedy=\"the hub's copy fills them where it had them; check the disk\"");
+    spdlog::error(
+        "event=degraded reason=\"the anchor shows that acknowledged events of the last run are missing\" "
+        "remedy=\"the hub's copy fills them where it had them; check the disk\"");
   }
   return ok();
 }
@@ -120,7 +129,9 @@ Status NodeBody::open_api() {
     options.tcp_host = address->host;
     options.tcp_port = address->port;
   }
-  auto api = HttpApi::start(loop_, std::move(options), [this](const ApiRequest& request, HttpApi::Reply reply) { answer(request, std::move(reply)); });
+  auto api = HttpApi::start(loop_, std::move(options), [this](const ApiRequest& request, HttpApi::Reply reply) {
+    answer(request, std::move(reply));
+  });
   if (!api) return std::move(api).error();
   api_ = std::move(*api);
   return ok();
@@ -139,11 +150,6 @@ Status NodeBody::prove_own_certificate(const Identity& identity) {
   // A wrong clock must not keep a node from logging: the peer refuses, and status says why.
   if (!proven) spdlog::warn("event=own_certificate reason=\"{}\"", proven.error().detail);
   return ok();
-}
-
-void NodeBody::count(const Log::Range& range) {
-  auto& counts = range.of.run.node == log_->run().node ? appended_ : received_;
-  counts[static_cast<std::size_t>(range.of.stream)] += range.last - range.first + 1;
 }
 
 // ---- stopping
@@ -182,11 +188,14 @@ NodeStatus NodeBody::status() const {
   status.certificate_not_after_unix_ms = certificate_not_after_;
   status.log_pending_bytes = log_->pending_bytes();
   status.runs = log_->runs().size();
-  if (status.degraded) status.reasons.push_back("acknowledged events of the last run are missing here (the anchor proves it): check the disk");
+  if (status.degraded)
+    status.reasons.push_back(
+        "acknowledged events of the last run are missing here (the anchor proves it): check the disk");
   if (certificate_not_after_) {
     const auto left = *certificate_not_after_ - loop_.unix_ms();
     if (left < 0) {
-      status.reasons.push_back("the certificate ended at " + rfc3339(*certificate_not_after_) + ": check the clock, or enrol again with a new invite");
+      status.reasons.push_back("the certificate ended at " + rfc3339(*certificate_not_after_) +
+                               ": check the clock, or enrol again with a new invite");
     } else if (left < 7 * day_ms) {
       status.reasons.push_back("the certificate ends at " + rfc3339(*certificate_not_after_));
     }
@@ -198,17 +207,10 @@ NodeStatus NodeBody::status() const {
 }
 
 void NodeBody::count_events(NodeStatus& status) const {
-  const auto& received = log_->received();
-  for (const auto& of : received.streams()) {
-    auto& counts = status.streams[static_cast<std::size_t>(of.stream)];
-    (of.run.node == log_->run().node ? counts.own : counts.foreign) += received.max(of);
-  }
-  const auto backlog = replicator_ ? replicator_->backlog() : std::array<std::uint64_t, stream_count>{};
+  const auto held = counts_->held();
+  const auto backlog = replicator_ ? replicator_->backlog() : held.own;
   for (std::size_t i = 0; i < stream_count; ++i) {
-    auto& counts = status.streams[i];
-    counts.appended = appended_[i];
-    counts.received = received_[i];
-    counts.backlog = replicator_ ? backlog[i] : counts.own;
+    status.streams[i] = {counts_->appended()[i], counts_->received()[i], held.own[i], held.foreign[i], backlog[i]};
   }
 }
 
@@ -225,8 +227,9 @@ void NodeBody::add_links(NodeStatus& status) const {
   if (!replicator_) return;
   for (const auto& peer : replicator_->peers()) {
     const auto& totals = peer.totals;
-    status.peers.push_back({to_string(peer.peer.node), peer.peer.role == Peer::Role::hub ? "hub" : "node", peer.peer.name, peer.connected,
-                            peer.in_sync, std::chrono::duration<double>(loop_.now() - peer.since).count(), totals.events_sent,
+    status.peers.push_back({to_string(peer.peer.node), peer.peer.role == Peer::Role::hub ? "hub" : "node",
+                            peer.peer.name, peer.connected, peer.in_sync,
+                            std::chrono::duration<double>(loop_.now() - peer.since).count(), totals.events_sent,
                             totals.events_received, totals.chunks_sent, totals.chunks_received, totals.chunk_bytes_sent,
                             totals.chunk_bytes_received, totals.duplicates, totals.resent});
   }

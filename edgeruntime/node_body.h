@@ -1,6 +1,5 @@
 #pragma once
 
-#include <array>
 #include <memory>
 #include <optional>
 #include <string>
@@ -8,6 +7,7 @@
 
 #include "cloudsync/replicator.h"
 #include "edgeruntime/config.h"
+#include "edgeruntime/event_counts.h"
 #include "edgeruntime/http_api.h"
 #include "edgeruntime/identity.h"
 #include "edgeruntime/metrics.h"
@@ -61,7 +61,6 @@ class NodeBody {
  private:
   Status open_log(const NodeId& node);
   Status open_api();
-  void count(const Log::Range& range);
   void begin_stop(int exit_code);
   void finish_stop();
 
@@ -75,8 +74,7 @@ class NodeBody {
   ApiReply answer_events(const ApiRequest& request) const;
 
   std::unique_ptr<HttpApi> api_;
-  Log::Subscription subscription_ = 0;
-  std::array<std::uint64_t, stream_count> appended_{}, received_{};
+  std::unique_ptr<EventCounts> counts_;
   Instant started_, stop_before_;
   bool stopping_ = false;
   int exit_code_ = 0;

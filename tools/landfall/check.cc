@@ -10,8 +10,8 @@
 #include <netdb.h>
 #include <poll.h>
 #include <sys/socket.h>
-#include <sys/statvfs.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/timex.h>
 #include <unistd.h>
 
@@ -36,7 +36,9 @@ enum class Verdict { good, note, bad };
 
 class Findings {
  public:
-  void add(Verdict verdict, std::string what, std::string detail) { lines_.push_back({verdict, std::move(what), std::move(detail)}); }
+  void add(Verdict verdict, std::string what, std::string detail) {
+    lines_.push_back({verdict, std::move(what), std::move(detail)});
+  }
   bool any_bad() const {
     return std::ranges::any_of(lines_, [](const Line& line) { return line.verdict == Verdict::bad; });
   }
@@ -47,7 +49,10 @@ class Findings {
       list.push_back({{"verdict", word}, {"what", what}, {"detail", detail}});
       if (!json) std::printf("%-6s %-14s %s\n", word, what.c_str(), detail.c_str());
     }
-    if (json) std::cout << nlohmann::ordered_json{{"ok", !any_bad()}, {"findings", list}}.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace) << "\n";
+    if (json)
+      std::cout << nlohmann::ordered_json{{"ok", !any_bad()}, {"findings", list}}.dump(
+                       -1, ' ', false, nlohmann::ordered_json::error_handler_t::replace)
+                << "\n";
   }
 
  private:
@@ -85,7 +90,8 @@ std::string why_not_bindable(const std::string& host, std::uint16_t port) {
   addrinfo hints{};
   hints.ai_socktype = SOCK_STREAM;
   hints.ai_flags = AI_PASSIVE;
-  if (const int e = ::getaddrinfo(host.c_str(), std::to_string(port).c_str(), &hints, &list.first); e != 0) return ::gai_strerror(e);
+  if (const int e = ::getaddrinfo(host.c_str(), std::to_string(port).c_str(), &hints, &list.first); e != 0)
+    return ::gai_strerror(e);
   const Socket socket(::socket(list.first->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0));
   const int yes = 1;
   ::setsockopt(socket.fd(), SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes);
@@ -97,7 +103,8 @@ std::string why_not_reachable(const std::string& host, std::uint16_t port) {
   AddressList list;
   addrinfo hints{};
   hints.ai_socktype = SOCK_STREAM;
-  if (const int e = ::getaddrinfo(host.c_str(), std::to_string(port).c_str(), &hints, &list.first); e != 0) return ::gai_strerror(e);
+  if (const int e = ::getaddrinfo(host.c_str(), std::to_string(port).c_str(), &hints, &list.first); e != 0)
+    return ::gai_strerror(e);
   std::string why = "no address";
   for (auto* at = list.first; at != nullptr; at = at->ai_next) {
     const Socket socket(::socket(at->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
@@ -117,8 +124,9 @@ std::string why_not_reachable(const std::string& host, std::uint16_t port) {
 }
 
 void check_folder(const NodePaths& paths, Findings& out) {
-  struct stat info{};
-  if (::stat(paths.dir.c_str(), &info) != 0) return out.add(Verdict::bad, "folder", paths.dir.string() + ": " + std::strerror(errno));
+  struct stat info {};
+  if (::stat(paths.dir.c_str(), &info) != 0)
+    return out.add(Verdict::bad, "folder", paths.dir.string() + ": " + std::strerror(errno));
   if (::access(paths.dir.c_str(), R_OK | W_OK | X_OK) != 0) {
     out.add(Verdict::bad, "folder", "not writable by this user: chown it to the user who runs the node");
   } else if ((info.st_mode & 077) != 0) {
@@ -126,12 +134,15 @@ void check_folder(const NodePaths& paths, Findings& out) {
   } else {
     out.add(Verdict::good, "folder", paths.dir.string());
   }
-  struct statvfs space{};
+  struct statvfs space {};
   if (::statvfs(paths.dir.c_str(), &space) != 0) return;
   const auto free = static_cast<double>(space.f_bavail) * static_cast<double>(space.f_frsize) / (1 << 20);
   char text[64];
   std::snprintf(text, sizeof text, "%.0f MiB free", free);
-  out.add(free < 256 ? Verdict::bad : free < 2048 ? Verdict::note : Verdict::good, "disk", text + std::string(free < 256 ? ": make room before the log stops" : ""));
+  out.add(free < 256    ? Verdict::bad
+          : free < 2048 ? Verdict::note
+                        : Verdict::good,
+          "disk", text + std::string(free < 256 ? ": make room before the log stops" : ""));
 }
 
 void check_certificate(const std::string& what, const Result<Identity>& identity, Findings& out) {
@@ -142,21 +153,25 @@ void check_certificate(const std::string& what, const Result<Identity>& identity
   const auto expires = expires_unix_ms(identity->chain_pem);
   if (!expires) return out.add(Verdict::bad, what, expires.error().detail);
   const auto days = (*expires - now) / day_ms;
-  out.add(days < 7 ? Verdict::note : Verdict::good, what, to_string(proven->node) + " in " + identity->trust_domain + ", good until " + rfc3339(*expires));
+  out.add(days < 7 ? Verdict::note : Verdict::good, what,
+          to_string(proven->node) + " in " + identity->trust_domain + ", good until " + rfc3339(*expires));
 }
 
 void check_clock(Findings& out) {
   timex state{};
   const bool kept = ::adjtimex(&state) != TIME_ERROR;
   out.add(kept ? Verdict::good : Verdict::note, "clock",
-          kept ? "synchronised" : "nobody synchronises it (by the kernel's word): certificates and event times depend on it; run chrony or systemd-timesyncd");
+          kept ? "synchronised"
+               : "nobody synchronises it (by the kernel's word): certificates and event times depend on it; run chrony "
+                 "or systemd-timesyncd");
 }
 
 void check_port(const std::string& what, const std::string& host, std::uint16_t port, bool running, Findings& out) {
   const auto why = why_not_bindable(host, port);
   const std::string address = host + ":" + std::to_string(port);
   if (why.empty()) {
-    out.add(running ? Verdict::bad : Verdict::good, what, address + (running ? ": the node runs but does not listen here: look at its log lines" : ": free"));
+    out.add(running ? Verdict::bad : Verdict::good, what,
+            address + (running ? ": the node runs but does not listen here: look at its log lines" : ": free"));
   } else if (running) {
     out.add(Verdict::good, what, address + ": in use, as the node runs");
   } else {
@@ -173,7 +188,8 @@ std::string broker_version(const std::string& program) {
   const std::string text(line);
   const std::string_view before = "mosquitto version ";
   const auto at = text.find(before);
-  return at == std::string::npos ? std::string() : text.substr(at + before.size(), text.find_first_of("\r\n", at) - at - before.size());
+  return at == std::string::npos ? std::string()
+                                 : text.substr(at + before.size(), text.find_first_of("\r\n", at) - at - before.size());
 }
 
 std::string find_program(const std::string& name) {
@@ -197,14 +213,19 @@ void check_broker(const MqttConfig& mqtt, bool running, Findings& out) {
     plugin = *found;
   }
   out.add(::access(plugin.c_str(), R_OK) == 0 ? Verdict::good : Verdict::bad, "plugin", plugin.string());
-  if (mqtt.broker == "external") return out.add(Verdict::note, "mosquitto", "external: its own configuration must load the plugin");
+  if (mqtt.broker == "external")
+    return out.add(Verdict::note, "mosquitto", "external: its own configuration must load the plugin");
   const auto program = find_program(mqtt.broker);
-  if (program.empty()) return out.add(Verdict::bad, "mosquitto", "'" + mqtt.broker + "' not found: apt-get install mosquitto, or set [mqtt] broker to its path");
+  if (program.empty())
+    return out.add(Verdict::bad, "mosquitto",
+                   "'" + mqtt.broker + "' not found: apt-get install mosquitto, or set [mqtt] broker to its path");
   const auto version = broker_version(program);
   out.add(version.starts_with("2.") ? Verdict::good : Verdict::bad, "mosquitto",
-          program + " " + (version.empty() ? "(does not tell its version)" : version) + (version.starts_with("2.") ? "" : ": Landfall needs 2.0 or newer"));
+          program + " " + (version.empty() ? "(does not tell its version)" : version) +
+              (version.starts_with("2.") ? "" : ": Landfall needs 2.0 or newer"));
   check_port("mqtt", mqtt.listen, static_cast<std::uint16_t>(mqtt.port), running, out);
-  if (mqtt.websocket_port != 0) check_port("websocket", mqtt.listen, static_cast<std::uint16_t>(mqtt.websocket_port), running, out);
+  if (mqtt.websocket_port != 0)
+    check_port("websocket", mqtt.listen, static_cast<std::uint16_t>(mqtt.websocket_port), running, out);
 }
 
 void check_edge(const NodePaths& paths, const EdgeConfig& config, bool running, Findings& out) {
@@ -219,7 +240,8 @@ void check_edge(const NodePaths& paths, const EdgeConfig& config, bool running, 
   if (!hub) return out.add(Verdict::bad, "hub", hub.error().detail);
   const auto why = why_not_reachable(hub->host, hub->port);
   // No link is an edge's ordinary life.
-  out.add(why.empty() ? Verdict::good : Verdict::note, "hub", config.hub_address + (why.empty() ? ": reachable" : ": not reachable at present (" + why + ")"));
+  out.add(why.empty() ? Verdict::good : Verdict::note, "hub",
+          config.hub_address + (why.empty() ? ": reachable" : ": not reachable at present (" + why + ")"));
 }
 
 void check_hub(const NodePaths& paths, const HubConfig& config, bool running, Findings& out) {
@@ -234,7 +256,8 @@ void check_hub(const NodePaths& paths, const HubConfig& config, bool running, Fi
     rest.remove_prefix(std::min(comma + 1, rest.size()));
     const auto address = parse_address(broker);
     const auto why = address ? why_not_reachable(address->host, address->port) : address.error().detail;
-    out.add(why.empty() ? Verdict::good : Verdict::bad, "kafka", broker + (why.empty() ? ": reachable" : ": " + why + ": edges keep their events meanwhile"));
+    out.add(why.empty() ? Verdict::good : Verdict::bad, "kafka",
+            broker + (why.empty() ? ": reachable" : ": " + why + ": edges keep their events meanwhile"));
   }
 }
 
@@ -255,7 +278,9 @@ int check(const std::string& dir, bool json) {
     findings.add(Verdict::good, "node", "runs and is healthy");
   } else {
     const auto answer = nlohmann::json::parse(health->body, nullptr, false);
-    findings.add(Verdict::bad, "node", "runs and is not healthy: " + (answer.is_object() ? answer.value("reasons", nlohmann::json()).dump() : health->body));
+    findings.add(Verdict::bad, "node",
+                 "runs and is not healthy: " +
+                     (answer.is_object() ? answer.value("reasons", nlohmann::json()).dump() : health->body));
   }
   check_clock(findings);
   if (config) {
@@ -272,7 +297,8 @@ int check(const std::string& dir, bool json) {
 }  // namespace
 
 void add_check(CLI::App& program, int& exit_code) {
-  auto* command = program.add_subcommand("check", "Explains what is wrong with a node, running or not, and how to mend it. 1 where anything is.");
+  auto* command = program.add_subcommand(
+      "check", "Explains what is wrong with a node, running or not, and how to mend it. 1 where anything is.");
   auto dir = std::make_shared<std::string>();
   auto json = std::make_shared<bool>(false);
   command->add_option("--dir", *dir, "The node's folder")->required();

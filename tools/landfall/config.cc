@@ -34,7 +34,8 @@ void add_config(CLI::App& program, int& exit_code) {
   config->require_subcommand(1);
   auto dir = std::make_shared<std::string>();
   auto json = std::make_shared<bool>(false);
-  auto* command = config->add_subcommand("check", "Names every fault with its line and, for an unknown key, the nearest known one.");
+  auto* command = config->add_subcommand(
+      "check", "Names every fault with its line and, for an unknown key, the nearest known one.");
   command->add_option("--dir", *dir, "The node's folder")->required();
   command->add_flag("--json", *json, "Print a JSON object");
   command->footer("Example: landfall config check --dir ~/edge");

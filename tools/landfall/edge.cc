@@ -26,7 +26,8 @@ int init(EdgeArguments arguments) {
   const NodePaths paths{arguments.dir};
   std::ifstream file(arguments.invite, std::ios::binary);
   if (!file) {
-    return fail({Code::not_found, arguments.invite + ": cannot be read: ask for an invite made by `landfall hub invite NAME`"});
+    return fail(
+        {Code::not_found, arguments.invite + ": cannot be read: ask for an invite made by `landfall hub invite NAME`"});
   }
   const std::string text{std::istreambuf_iterator<char>(file), {}};
   const auto address = invite_hub_address(text);
@@ -36,11 +37,17 @@ int init(EdgeArguments arguments) {
   const auto node = init_edge(paths, arguments.config, text, unix_ms_now());
   if (!node) return fail(node.error());
   if (arguments.json) {
-    std::cout << nlohmann::ordered_json{{"dir", paths.dir.string()}, {"config", paths.config().string()}, {"node", to_string(*node)},
-                                        {"hub", arguments.config.hub_address}, {"mqtt_port", arguments.config.mqtt.port}} << "\n";
+    std::cout << nlohmann::ordered_json{{"dir", paths.dir.string()},
+                                        {"config", paths.config().string()},
+                                        {"node", to_string(*node)},
+                                        {"hub", arguments.config.hub_address},
+                                        {"mqtt_port", arguments.config.mqtt.port}}
+              << "\n";
   } else {
-    std::cerr << "Made an edge in " << paths.dir.string() << ": node " << to_string(*node) << ". Its settings: " << paths.config().string() << "\n"
-              << "Next: landfall edge run --dir " << arguments.dir << "   (it enrols by itself when the hub can be reached)\n";
+    std::cerr << "Made an edge in " << paths.dir.string() << ": node " << to_string(*node)
+              << ". Its settings: " << paths.config().string() << "\n"
+              << "Next: landfall edge run --dir " << arguments.dir
+              << "   (it enrols by itself when the hub can be reached)\n";
   }
   return 0;
 }
@@ -52,13 +59,18 @@ void add_edge(CLI::App& program, int& exit_code) {
   edge->require_subcommand(1);
   auto arguments = std::make_shared<EdgeArguments>();
 
-  auto* init_command = edge->add_subcommand("init", "Makes an edge: its own key, the invite to use, commented configuration.");
+  auto* init_command =
+      edge->add_subcommand("init", "Makes an edge: its own key, the invite to use, commented configuration.");
   init_command->add_option("--dir", arguments->dir, "The edge's folder; made where missing")->required();
   init_command->add_option("--invite", arguments->invite, "File from `landfall hub invite`")->required();
   init_command->add_option("--name", arguments->config.name, "Name in logs and metrics")->capture_default_str();
-  init_command->add_option("--mqtt-listen", arguments->config.mqtt.listen, "Address of the broker")->capture_default_str();
+  init_command->add_option("--mqtt-listen", arguments->config.mqtt.listen, "Address of the broker")
+      ->capture_default_str();
   init_command->add_option("--mqtt-port", arguments->config.mqtt.port, "Port of the broker")->capture_default_str();
-  init_command->add_option("--websocket-port", arguments->config.mqtt.websocket_port, "Port for MQTT over WebSocket, 0 for none")->capture_default_str();
+  init_command
+      ->add_option("--websocket-port", arguments->config.mqtt.websocket_port,
+                   "Port for MQTT over WebSocket, 0 for none")
+      ->capture_default_str();
   init_command->add_option("--api", arguments->config.api.listen, "Loopback address and port for the HTTP API");
   init_command->add_flag("--no-mqtt", arguments->no_mqtt, "No broker: events over the HTTP API only");
   init_command->add_flag("--json", arguments->json, "Print a JSON object");

@@ -21,7 +21,8 @@ int switch_link(const std::string& dir, bool hold, bool json) {
   if (json) {
     std::cout << reply->body << "\n";
   } else {
-    std::cerr << (hold ? "The link is held, over restarts too, until `landfall link release`.\n" : "The link is released: the node dials or accepts again.\n");
+    std::cerr << (hold ? "The link is held, over restarts too, until `landfall link release`.\n"
+                       : "The link is released: the node dials or accepts again.\n");
   }
   return 0;
 }

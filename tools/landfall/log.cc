@@ -67,13 +67,15 @@ Result<LogReader::Filter> parse_filter(const LogArguments& arguments) {
   if (error == std::errc() && rest == end) return filter;
   filter.from_seq = 1;
   if (parse_time(arguments.from, filter.from_unix_ms)) return filter;
-  return Error{Code::out_of_range, "--from: '" + arguments.from + "' is neither a seq, a dot nor a UTC time such as 2026-11-23T05:12:44Z"};
+  return Error{Code::out_of_range,
+               "--from: '" + arguments.from + "' is neither a seq, a dot nor a UTC time such as 2026-11-23T05:12:44Z"};
 }
 
 void print_event(const Dot& dot, const Event& event) {
   const auto json = Json::parse(event_json(dot, event));
   std::string payload;
-  if (json.contains("payload")) payload = json["payload"].is_string() ? json["payload"].get<std::string>() : json["payload"].dump();
+  if (json.contains("payload"))
+    payload = json["payload"].is_string() ? json["payload"].get<std::string>() : json["payload"].dump();
   if (json.contains("payload_base64")) payload = "base64:" + json["payload_base64"].get<std::string>();
   for (char& c : payload) {
     if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) c = ' ';
@@ -117,24 +119,25 @@ Result<std::map<RunStream, StreamStat>> read_stats(const Store& store) {
   Status status = ok();
   Progress progress("reading");
   std::uint64_t chunks = 0;
-  const auto scanned = store.scan(Table::chunks, {}, Store::Order::forward, [&](std::string_view, std::string_view bytes) {
-    const auto header = read_chunk_header(bytes);
-    if (!header) {
-      status = Error{header.error()};
-      return false;
-    }
-    auto& stat = stats[header->of];
-    if (stat.events == 0) stat.first = header->first;
-    stat.events += header->count();
-    stat.last = header->last;
-    ++stat.chunks;
-    stat.bytes_stored += bytes.size();
-    stat.rows_bytes += header->rows_bytes;
-    stat.time_min = std::min(stat.time_min, header->time_min.unix_ms());
-    stat.time_max = std::max(stat.time_max, header->time_max.unix_ms());
-    if (++chunks % 1024 == 0) progress.show(chunks, "chunks");
-    return true;
-  });
+  const auto scanned =
+      store.scan(Table::chunks, {}, Store::Order::forward, [&](std::string_view, std::string_view bytes) {
+        const auto header = read_chunk_header(bytes);
+        if (!header) {
+          status = Error{header.error()};
+          return false;
+        }
+        auto& stat = stats[header->of];
+        if (stat.events == 0) stat.first = header->first;
+        stat.events += header->count();
+        stat.last = header->last;
+        ++stat.chunks;
+        stat.bytes_stored += bytes.size();
+        stat.rows_bytes += header->rows_bytes;
+        stat.time_min = std::min(stat.time_min, header->time_min.unix_ms());
+        stat.time_max = std::max(stat.time_max, header->time_max.unix_ms());
+        if (++chunks % 1024 == 0) progress.show(chunks, "chunks");
+        return true;
+      });
   LANDFALL_TRY(scanned);
   LANDFALL_TRY(status);
   return stats;
@@ -148,7 +151,8 @@ int stat(const LogArguments& arguments) {
   StreamStat total;
   Json rows = Json::array(), by_stream = Json::object();
   for (std::size_t i = 0; i < stream_count; ++i) by_stream[std::string(to_string(static_cast<Stream>(i)))] = 0;
-  if (!arguments.json) std::printf("%-52s %-10s %12s %10s %14s %8s\n", "run", "stream", "events", "chunks", "bytes stored", "B/event");
+  if (!arguments.json)
+    std::printf("%-52s %-10s %12s %10s %14s %8s\n", "run", "stream", "events", "chunks", "bytes stored", "B/event");
   for (const auto& [of, s] : *stats) {
     total.events += s.events;
     total.chunks += s.chunks;
@@ -156,18 +160,30 @@ int stat(const LogArguments& arguments) {
     const std::string stream(to_string(of.stream));
     by_stream[stream] = by_stream[stream].get<std::uint64_t>() + s.events;
     if (arguments.json) {
-      rows.push_back({{"run", to_string(of.run)}, {"stream", stream}, {"events", s.events}, {"first", s.first}, {"last", s.last},
-                      {"chunks", s.chunks}, {"bytes_stored", s.bytes_stored}, {"rows_bytes", s.rows_bytes},
-                      {"time_min", rfc3339(s.time_min)}, {"time_max", rfc3339(s.time_max)}});
+      rows.push_back({{"run", to_string(of.run)},
+                      {"stream", stream},
+                      {"events", s.events},
+                      {"first", s.first},
+                      {"last", s.last},
+                      {"chunks", s.chunks},
+                      {"bytes_stored", s.bytes_stored},
+                      {"rows_bytes", s.rows_bytes},
+                      {"time_min", rfc3339(s.time_min)},
+                      {"time_max", rfc3339(s.time_max)}});
     } else {
       std::printf("%-52s %-10s %12llu %10llu %14llu %8.1f\n", to_string(of.run).c_str(), stream.c_str(),
                   static_cast<unsigned long long>(s.events), static_cast<unsigned long long>(s.chunks),
-                  static_cast<unsigned long long>(s.bytes_stored), static_cast<double>(s.bytes_stored) / static_cast<double>(s.events));
+                  static_cast<unsigned long long>(s.bytes_stored),
+                  static_cast<double>(s.bytes_stored) / static_cast<double>(s.events));
     }
   }
   if (arguments.json) {
-    std::cout << Json{{"events", total.events}, {"chunks", total.chunks}, {"bytes_stored", total.bytes_stored},
-                      {"events_by_stream", by_stream}, {"runs", rows}} << "\n";
+    std::cout << Json{{"events", total.events},
+                      {"chunks", total.chunks},
+                      {"bytes_stored", total.bytes_stored},
+                      {"events_by_stream", by_stream},
+                      {"runs", rows}}
+              << "\n";
   } else {
     std::printf("%-52s %-10s %12llu %10llu %14llu\n", "all", "", static_cast<unsigned long long>(total.events),
                 static_cast<unsigned long long>(total.chunks), static_cast<unsigned long long>(total.bytes_stored));
@@ -190,12 +206,19 @@ int verify(const LogArguments& arguments) {
       const std::string stream(to_string(of.stream));
       by_stream[stream] = by_stream[stream].get<std::uint64_t>() + events;
     }
-    std::cout << Json{{"ok", report->faults.empty()}, {"runs", report->runs}, {"chunks", report->chunks}, {"events", report->events},
-                      {"bytes_stored", report->bytes_stored}, {"events_by_stream", by_stream}, {"faults", report->faults}} << "\n";
+    std::cout << Json{{"ok", report->faults.empty()},
+                      {"runs", report->runs},
+                      {"chunks", report->chunks},
+                      {"events", report->events},
+                      {"bytes_stored", report->bytes_stored},
+                      {"events_by_stream", by_stream},
+                      {"faults", report->faults}}
+              << "\n";
   } else {
-    std::printf("%s: %llu events in %llu chunks of %llu runs, %llu bytes\n", report->faults.empty() ? "verified" : "NOT RIGHT",
-                static_cast<unsigned long long>(report->events), static_cast<unsigned long long>(report->chunks),
-                static_cast<unsigned long long>(report->runs), static_cast<unsigned long long>(report->bytes_stored));
+    std::printf("%s: %llu events in %llu chunks of %llu runs, %llu bytes\n",
+                report->faults.empty() ? "verified" : "NOT RIGHT", static_cast<unsigned long long>(report->events),
+                static_cast<unsigned long long>(report->chunks), static_cast<unsigned long long>(report->runs),
+                static_cast<unsigned long long>(report->bytes_stored));
   }
   for (const auto& fault : report->faults) std::cerr << "landfall: " << fault << "\n";
   return report->faults.empty() ? 0 : 1;
@@ -218,12 +241,14 @@ int append(const LogArguments& arguments) {
   try {
     text = body.dump();
   } catch (const Json::exception&) {
-    return fail({Code::out_of_range, "the payload is not UTF-8: publish it over MQTT, or POST it to /v1/events as payload_base64"});
+    return fail({Code::out_of_range,
+                 "the payload is not UTF-8: publish it over MQTT, or POST it to /v1/events as payload_base64"});
   }
   const auto reply = call_api(NodePaths{arguments.dir}.socket(), "POST", "/v1/events", text);
   if (!reply) return fail(reply.error());
   const auto answer = Json::parse(reply->body, nullptr, false);
-  if (reply->status != 200) return fail({Code::out_of_range, answer.is_object() ? answer.value("detail", reply->body) : reply->body});
+  if (reply->status != 200)
+    return fail({Code::out_of_range, answer.is_object() ? answer.value("detail", reply->body) : reply->body});
   std::cout << (arguments.json ? reply->body : answer.value("dot", reply->body)) << "\n";
   return 0;
 }
@@ -242,10 +267,13 @@ void add_log(CLI::App& program, int& exit_code) {
     return command;
   };
 
-  auto* show_command = add("show", "Prints events, in order per run and stream; one JSON object per line with --json. The node may run or not.",
-                           "landfall log show --dir ~/edge --stream alarm --limit 10");
+  auto* show_command =
+      add("show",
+          "Prints events, in order per run and stream; one JSON object per line with --json. The node may run or not.",
+          "landfall log show --dir ~/edge --stream alarm --limit 10");
   show_command->add_option("--subject", arguments->subject, "Only subjects that begin so");
-  show_command->add_option("--stream", arguments->stream, "control, alarm, desired, reported, document, telemetry or blob");
+  show_command->add_option("--stream", arguments->stream,
+                           "control, alarm, desired, reported, document, telemetry or blob");
   show_command->add_option("--run", arguments->run, "Only this run");
   show_command->add_option("--from", arguments->from, "From this seq, dot or UTC time on");
   show_command->add_option("--limit", arguments->limit, "At most so many events, 0 for all")->capture_default_str();
@@ -253,16 +281,20 @@ void add_log(CLI::App& program, int& exit_code) {
 
   add("stat", "Counts events, chunks and bytes by run and stream.", "landfall log stat --dir ~/hub")
       ->callback([arguments, &exit_code] { exit_code = stat(*arguments); });
-  add("verify", "Proves the whole log: rows, hash chains, neighbours, received context, anchor. 1 where anything is wrong.",
+  add("verify",
+      "Proves the whole log: rows, hash chains, neighbours, received context, anchor. 1 where anything is wrong.",
       "landfall log verify --dir ~/hub")
       ->callback([arguments, &exit_code] { exit_code = verify(*arguments); });
 
-  auto* append_command = add("append", "Adds an event to a running node's log and prints its dot once it is durable.",
-                             "landfall log append --dir ~/edge --stream alarm --subject bilge --payload '{\"level\": 3}'");
+  auto* append_command =
+      add("append", "Adds an event to a running node's log and prints its dot once it is durable.",
+          "landfall log append --dir ~/edge --stream alarm --subject bilge --payload '{\"level\": 3}'");
   append_command->add_option("--subject", arguments->subject, "Device or topic")->required();
   append_command->add_option("--stream", arguments->stream, "Default: telemetry");
-  auto* payload = append_command->add_option("--payload", arguments->payload, "Text of the event; without it stdin is read");
-  append_command->add_option("--content-type", arguments->content_type, "Default: application/json for a JSON object or list, else text/plain");
+  auto* payload =
+      append_command->add_option("--payload", arguments->payload, "Text of the event; without it stdin is read");
+  append_command->add_option("--content-type", arguments->content_type,
+                             "Default: application/json for a JSON object or list, else text/plain");
   append_command->add_option("--source", arguments->source, "CloudEvents source");
   append_command->add_option("--id", arguments->id, "CloudEvents id");
   append_command->callback([arguments, payload, &exit_code] {

@@ -12,8 +12,9 @@ int main(int argc, char** argv) {
   program.name("landfall");
   program.set_version_flag("--version", std::string(landfall::software_name()));
   program.require_subcommand(1);
-  program.footer("Exit status: 0 done, 1 failed (stderr says why and what to do), 2 wrong usage, 75 storage failed: start again.\n"
-                 "Example: landfall hub init --dir ~/hub && landfall hub run --dir ~/hub");
+  program.footer(
+      "Exit status: 0 done, 1 failed (stderr says why and what to do), 2 wrong usage, 75 storage failed: start again.\n"
+      "Example: landfall hub init --dir ~/hub && landfall hub run --dir ~/hub");
   int exit_code = 0;
   landfall::add_hub(program, exit_code);
   landfall::add_edge(program, exit_code);
@@ -22,8 +23,8 @@ int main(int argc, char** argv) {
   landfall::add_log(program, exit_code);
   landfall::add_check(program, exit_code);
   landfall::add_config(program, exit_code);
-  // landfall::add_bench(program, exit_code);
-  // landfall::add_voyage(program, exit_code);
+  landfall::add_bench(program, exit_code);
+  landfall::add_voyage(program, exit_code);
   landfall::add_completion(program, exit_code);
   try {
     program.parse(argc, argv);

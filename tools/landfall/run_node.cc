@@ -17,7 +17,8 @@ int run_command_line(const std::string& dir, Role role) {
   if (!config) return fail(config.error());
   if (std::holds_alternative<HubConfig>(*config) != (role == Role::hub)) {
     const std::string is = role == Role::hub ? "an edge" : "a hub";
-    return fail({Code::conflict, dir + " is " + is + ": run it with `landfall " + (role == Role::hub ? "edge" : "hub") + " run --dir " + dir + "`"});
+    return fail({Code::conflict, dir + " is " + is + ": run it with `landfall " + (role == Role::hub ? "edge" : "hub") +
+                                     " run --dir " + dir + "`"});
   }
   const auto status = run_node(paths, *config);
   return status ? *status : fail(status.error());

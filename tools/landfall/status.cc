@@ -25,14 +25,18 @@ void print_part(const char* name, const Json& part) {
 }
 
 void print_text(const Json& status) {
-  std::printf("%s %s, node %s, %s\n", status["role"].get<std::string>().c_str(), status["name"].get<std::string>().c_str(),
-              status["node"].get<std::string>().c_str(), status["software"].get<std::string>().c_str());
-  std::printf("run %s, up %.0f s, %.1f MiB resident, %s\n", status["run"].get<std::string>().c_str(), status["uptime_s"].get<double>(),
-              status["resident_bytes"].get<double>() / (1 << 20), status["healthy"].get<bool>() ? "healthy" : "NOT HEALTHY");
+  std::printf("%s %s, node %s, %s\n", status["role"].get<std::string>().c_str(),
+              status["name"].get<std::string>().c_str(), status["node"].get<std::string>().c_str(),
+              status["software"].get<std::string>().c_str());
+  std::printf("run %s, up %.0f s, %.1f MiB resident, %s\n", status["run"].get<std::string>().c_str(),
+              status["uptime_s"].get<double>(), status["resident_bytes"].get<double>() / (1 << 20),
+              status["healthy"].get<bool>() ? "healthy" : "NOT HEALTHY");
   for (const auto& reason : status["reasons"]) std::printf("  ! %s\n", reason.get<std::string>().c_str());
   const auto& link = status["link"];
   std::printf("link: %s, %llu bytes in, %llu bytes out%s\n",
-              link["held"].get<bool>() ? "held by the operator (landfall link release)" : link["connected"].get<bool>() ? "connected" : "none at present",
+              link["held"].get<bool>()        ? "held by the operator (landfall link release)"
+              : link["connected"].get<bool>() ? "connected"
+                                              : "none at present",
               link["bytes_in"].get<unsigned long long>(), link["bytes_out"].get<unsigned long long>(),
               link["failure"].is_null() ? "" : (": " + link["failure"].get<std::string>()).c_str());
   for (const auto& peer : status["peers"]) {
@@ -61,7 +65,8 @@ int run(const std::string& dir, bool json) {
   try {
     print_text(Json::parse(reply->body));
   } catch (const Json::exception& error) {
-    return fail({Code::corrupt, std::string("the node's answer is of another version than this program: ") + error.what()});
+    return fail(
+        {Code::corrupt, std::string("the node's answer is of another version than this program: ") + error.what()});
   }
   return 0;
 }
