@@ -61,14 +61,15 @@ std::uint64_t SeqSet::count_in(std::uint64_t first, std::uint64_t last) const {
 }
 
 void SeqSet::add(std::uint64_t first, std::uint64_t last) {
-  if (first == last) {
-    count_ += roaring_bitmap_add_checked(parts_[high(first)].get(), low(first)) ? 1 : 0;
+  // Counting what is there already costs by container and run, so it is left to long ranges inside the set.
+  constexpr std::uint64_t one_by_one_max = 32;
+  if (last - first < one_by_one_max) {
+    for (; first <= last; ++first) count_ += roaring_bitmap_add_checked(parts_[high(first)].get(), low(first)) ? 1 : 0;
     return;
   }
+  count_ += last - first + 1 - (first > max() ? 0 : count_in(first, last));
   split(first, last, [&](std::uint32_t part, std::uint32_t from, std::uint32_t to) {
-    roaring_bitmap_t* bitmap = parts_[part].get();
-    count_ += std::uint64_t{to} - from + 1 - count_in_part(bitmap, from, to);
-    roaring_bitmap_add_range_closed(bitmap, from, to);
+    roaring_bitmap_add_range_closed(parts_[part].get(), from, to);
   });
 }
 

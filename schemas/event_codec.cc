@@ -205,8 +205,8 @@ std::string encode_run_start(const RunStart& start) {
     root.setParentNodeLow(wire::node_low(start.parent.node));
     root.setParentCounter(start.parent.counter);
     root.setParentNonce(start.parent.nonce);
-    root.setBootId(start.boot_id.c_str());
-    root.setSoftware(start.software.c_str());
+    root.setBootId(wire::text(start.boot_id));
+    root.setSoftware(wire::text(start.software));
     root.setClock(static_cast<std::uint8_t>(start.clock));
     root.setDegraded(start.degraded);
     if (heads.empty()) return;

@@ -21,6 +21,8 @@ inline std::string_view view(capnp::Data::Reader data) {
   return {reinterpret_cast<const char*>(data.begin()), data.size()};
 }
 inline std::string_view view(capnp::Text::Reader text) { return {text.begin(), text.size()}; }
+// Sized, because a value may hold a NUL byte. Takes a string: the byte after the end is 0.
+inline capnp::Text::Reader text(const std::string& value) { return {value.c_str(), value.size()}; }
 inline capnp::Data::Reader data(std::string_view bytes) {
   return {reinterpret_cast<const capnp::byte*>(bytes.data()), bytes.size()};
 }

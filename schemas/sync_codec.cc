@@ -21,6 +21,8 @@ Status copy_line(const char* what, capnp::Text::Reader from, std::size_t bytes_m
 Status copy_pem(const char* what, capnp::Text::Reader from, std::string& to) {
   const std::string_view text = wire::view(from);
   if (text.size() > pem_bytes_max) return Error{Code::out_of_range, std::string(what) + " over " + std::to_string(pem_bytes_max) + " bytes"};
+  // OpenSSL reads PEM up to the first NUL: what it does not see must not pass.
+  if (text.find('\0') != text.npos) return Error{Code::corrupt, std::string(what) + " holds a NUL byte"};
   to = text;
   return ok();
 }
@@ -68,7 +70,7 @@ std::string encode(const Hello& hello) {
     root.setTime(hello.time.value);
     root.setHave(wire::data(hello.have));
     root.setCommitted(wire::data(hello.committed));
-    root.setSoftware(hello.software.c_str());
+    root.setSoftware(wire::text(hello.software));
   });
 }
 
@@ -120,7 +122,7 @@ std::string encode(const Bye& bye) {
   const std::string detail = cut(bye.detail, text_bytes_max);
   return wire::build_flat<wire::Bye>(wire::text_words(detail.size()), [&](wire::Bye::Builder root) {
     root.setCode(static_cast<std::uint8_t>(bye.code));
-    root.setDetail(detail.c_str());
+    root.setDetail(wire::text(detail));
   });
 }
 
@@ -136,8 +138,8 @@ std::string encode(const Enrol& enrol) {
   LANDFALL_CHECK(enrol.csr_pem.size() <= pem_bytes_max && enrol.name.size() <= text_bytes_max);
   const std::size_t words = wire::text_words(enrol.csr_pem.size()) + wire::text_words(enrol.name.size());
   return wire::build_flat<wire::Enrol>(words, [&](wire::Enrol::Builder root) {
-    root.setCsrPem(enrol.csr_pem.c_str());
-    root.setName(enrol.name.c_str());
+    root.setCsrPem(wire::text(enrol.csr_pem));
+    root.setName(wire::text(enrol.name));
   });
 }
 
@@ -152,8 +154,8 @@ std::string encode(const Enrolled& enrolled) {
   LANDFALL_CHECK(enrolled.chain_pem.size() <= pem_bytes_max && enrolled.bundle_pem.size() <= pem_bytes_max);
   const std::size_t words = wire::text_words(enrolled.chain_pem.size()) + wire::text_words(enrolled.bundle_pem.size());
   return wire::build_flat<wire::Enrolled>(words, [&](wire::Enrolled::Builder root) {
-    root.setChainPem(enrolled.chain_pem.c_str());
-    root.setBundlePem(enrolled.bundle_pem.c_str());
+    root.setChainPem(wire::text(enrolled.chain_pem));
+    root.setBundlePem(wire::text(enrolled.bundle_pem));
   });
 }
 

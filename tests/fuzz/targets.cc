@@ -1,0 +1,135 @@
+#include "targets.h"
+
+#include <string>
+#include <vector>
+
+#include "crdt/received_context.h"
+#include "schemas/chunk.h"
+#include "schemas/event.h"
+#include "schemas/frame.h"
+#include "schemas/ids.h"
+#include "schemas/sync_messages.h"
+
+// The promise beside not crashing: what a decoder accepts is a value, and a value encodes and decodes as itself.
+
+namespace landfall::fuzz {
+namespace {
+
+void row(std::string_view bytes) {
+  auto event = decode_row(bytes);
+  if (!event.ok()) return;
+  std::string rows;
+  LANDFALL_CHECK(encode_row(*event, rows).ok());
+  RowReader reader(rows);
+  auto again = decode_row(reader.next());
+  LANDFALL_CHECK(again.ok() && again->payload == event->payload && again->subject == event->subject);
+  LANDFALL_CHECK(again->deps == event->deps && again->id == event->id && again->time == event->time);
+  (void)decode_deps(event->deps);
+}
+
+void rows(std::string_view bytes) {
+  RowReader reader(bytes);
+  std::size_t total = 0;
+  for (std::string_view next = reader.next(); !next.empty(); next = reader.next()) total += next.size();
+  LANDFALL_CHECK(total <= bytes.size());
+}
+
+void deps(std::string_view bytes) {
+  auto dots = decode_deps(bytes);
+  if (dots.ok()) LANDFALL_CHECK(encode_deps(*dots) == bytes);
+}
+
+void run_start(std::string_view bytes) {
+  auto start = decode_run_start(bytes);
+  if (!start.ok()) return;
+  const std::string encoded = encode_run_start(*start);
+  LANDFALL_CHECK(encode_run_start(decode_run_start(encoded).value()) == encoded);
+}
+
+void chunk(std::string_view bytes) {
+  auto decoded = decode_chunk(bytes);
+  if (!decoded.ok()) return;
+  LANDFALL_CHECK(read_chunk_header(bytes).value() == decoded->header);
+  const std::string encoded = encode_chunk(decoded->header, decoded->rows);
+  LANDFALL_CHECK(decode_chunk(encoded).value().rows == decoded->rows);
+}
+
+std::vector<std::string> frames_of(std::string_view bytes, std::size_t step) {
+  FrameReader reader;
+  std::vector<std::string> bodies;
+  while (!bytes.empty()) {
+    std::string_view part = bytes.substr(0, step);
+    bytes.remove_prefix(part.size());
+    while (true) {
+      auto frame = reader.next(part);
+      if (!frame.ok()) {
+        if (frame.error().code != Code::not_found) return bodies;
+        break;
+      }
+      bodies.emplace_back(frame->body);
+    }
+  }
+  return bodies;
+}
+void frames(std::string_view bytes) {
+  LANDFALL_CHECK(frames_of(bytes, bytes.size()) == frames_of(bytes, 7));
+  // Behind a right checksum, which mutation alone never finds.
+  const std::string framed = encode_frame(FrameType::chunk, bytes.substr(0, frame_before_hello_bytes_max));
+  LANDFALL_CHECK(frames_of(framed, 100).size() == 1);
+}
+
+template <auto decode>
+void message(std::string_view bytes) {
+  auto value = decode(bytes);
+  if (!value.ok()) return;
+  const std::string encoded = encode(*value);
+  auto again = decode(encoded);
+  LANDFALL_CHECK(again.ok() && encode(*again) == encoded);
+}
+
+void received_context(std::string_view bytes) {
+  auto context = ReceivedContext::decode(bytes);
+  if (context.ok()) {
+    const std::string encoded = context->encode();
+    auto again = ReceivedContext::decode(encoded);
+    LANDFALL_CHECK(again.ok() && *again == *context && again->encode() == encoded);
+    ReceivedContext joined = *context;
+    joined.join(*again);
+    LANDFALL_CHECK(joined == *context);
+  }
+  const RunStream of{{{}, 1, 1}, Stream::alarm};
+  ReceivedContext entry;
+  if (entry.decode_entry(of, bytes).ok()) {
+    LANDFALL_CHECK(entry.base(of) <= entry.max(of));
+    const auto missing = entry.missing(of, 1, entry.max(of) + 1);
+    LANDFALL_CHECK(!missing.empty() && missing.back().last == entry.max(of) + 1);
+  }
+  (void)entry.decode_folded(of.run.node, bytes);
+}
+
+void ids(std::string_view bytes) {
+  if (auto dot = parse_dot(bytes); dot.ok()) LANDFALL_CHECK(to_string(*dot) == bytes);
+}
+
+constexpr Target all[] = {
+    {"row", row},
+    {"rows", rows},
+    {"deps", deps},
+    {"run_start", run_start},
+    {"chunk", chunk},
+    {"frames", frames},
+    {"hello", message<decode_hello>},
+    {"ack", message<decode_ack>},
+    {"heartbeat", message<decode_heartbeat>},
+    {"bye", message<decode_bye>},
+    {"enrol", message<decode_enrol>},
+    {"enrolled", message<decode_enrolled>},
+    {"received_context", received_context},
+    {"ids", ids},
+};
+
+}  // namespace
+
+std::span<const Target> targets() { return all; }
+
+}  // namespace landfall::fuzz

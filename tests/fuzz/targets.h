@@ -1,0 +1,16 @@
+#pragma once
+
+#include <span>
+#include <string_view>
+
+namespace landfall::fuzz {
+
+// A decoder that faces bytes from outside. `run` aborts where it breaks a promise; crashes, leaks and undefined behaviour
+// are the sanitizers' to find. Its seeds are tests/golden/<name> and tests/fuzz/corpus/<name>.
+struct Target {
+  const char* name;
+  void (*run)(std::string_view bytes);
+};
+std::span<const Target> targets();
+
+}  // namespace landfall::fuzz

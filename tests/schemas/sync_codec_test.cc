@@ -1,0 +1,90 @@
+// Properties: a message holds every field; cut or changed bytes are refused or read as some message within the limits.
+
+#include <gtest/gtest.h>
+
+#include <functional>
+
+#include "samples.h"
+#include "schemas/limits.h"
+#include "schemas/sync_messages.h"
+
+namespace landfall {
+namespace {
+
+TEST(SyncMessages, HoldEveryField) {
+  const Hello hello = samples::hello();
+  auto h = decode_hello(encode(hello));
+  ASSERT_TRUE(h.ok()) << h.error().detail;
+  EXPECT_EQ(h->protocol, 1);
+  EXPECT_EQ(h->node, hello.node);
+  EXPECT_EQ(h->run, hello.run);
+  EXPECT_EQ(h->time, hello.time);
+  EXPECT_EQ(h->clock, hello.clock);
+  EXPECT_EQ(h->wants, hello.wants);
+  EXPECT_EQ(h->credit_bytes, hello.credit_bytes);
+  EXPECT_EQ(h->have, hello.have);
+  EXPECT_EQ(h->committed, hello.committed);
+  EXPECT_EQ(h->software, hello.software);
+
+  auto ack = decode_ack(encode(Ack{"context", 77})).value();
+  EXPECT_EQ(ack.committed, "context");
+  EXPECT_EQ(ack.credit_bytes, 77u);
+  EXPECT_EQ(decode_heartbeat(encode(Heartbeat{{99}})).value().time.value, 99u);
+  auto bye = decode_bye(encode(Bye{Code::denied, "certificate expired"})).value();
+  EXPECT_EQ(bye.code, Code::denied);
+  EXPECT_EQ(bye.detail, "certificate expired");
+  auto enrol = decode_enrol(encode(Enrol{"-----BEGIN\n", "ship 7"})).value();
+  EXPECT_EQ(enrol.csr_pem, "-----BEGIN\n");
+  EXPECT_EQ(enrol.name, "ship 7");
+  auto enrolled = decode_enrolled(encode(samples::enrolled())).value();
+  EXPECT_EQ(enrolled.chain_pem, samples::enrolled().chain_pem);
+  EXPECT_EQ(enrolled.bundle_pem, samples::enrolled().bundle_pem);
+}
+
+struct Message {
+  const char* name;
+  std::string bytes;
+  std::function<bool(std::string_view)> decodes;
+};
+
+std::vector<Message> messages() {
+  return {{"hello", encode(samples::hello()), [](std::string_view b) { return decode_hello(b).ok(); }},
+          {"ack", encode(Ack{"context", 77}), [](std::string_view b) { return decode_ack(b).ok(); }},
+          {"heartbeat", encode(Heartbeat{{99}}), [](std::string_view b) { return decode_heartbeat(b).ok(); }},
+          {"bye", encode(Bye{Code::denied, "why"}), [](std::string_view b) { return decode_bye(b).ok(); }},
+          {"enrol", encode(Enrol{"-----BEGIN\n", "ship 7"}), [](std::string_view b) { return decode_enrol(b).ok(); }},
+          {"enrolled", encode(samples::enrolled()), [](std::string_view b) { return decode_enrolled(b).ok(); }},
+          {"run start", encode_run_start(samples::run_start()), [](std::string_view b) { return decode_run_start(b).ok(); }}};
+}
+
+TEST(SyncMessages, TruncationsAreRefusedAndBitFlipsDoNoHarm) {
+  for (const Message& message : messages()) {
+    SCOPED_TRACE(message.name);
+    EXPECT_TRUE(message.decodes(message.bytes));
+    for (std::size_t size = 0; size < message.bytes.size(); ++size) {
+      EXPECT_FALSE(message.decodes(std::string_view(message.bytes).substr(0, size))) << size;
+    }
+    std::size_t refused = 0;
+    for (std::size_t bit = 0; bit < 8 * message.bytes.size(); ++bit) {
+      std::string flipped = message.bytes;
+      flipped[bit / 8] = static_cast<char>(flipped[bit / 8] ^ 1 << (bit % 8));
+      refused += message.decodes(flipped) ? 0 : 1;
+    }
+    EXPECT_GT(refused, 10u);
+  }
+}
+
+TEST(SyncMessages, LimitsHold) {
+  Hello hello = samples::hello();
+  hello.have.assign(received_context_bytes_max, 'x');
+  EXPECT_TRUE(decode_hello(encode(hello)).ok());
+  EXPECT_EQ(decode_hello(std::string(frame_bytes_max + 8, '\0')).error().code, Code::out_of_range);
+  EXPECT_EQ(decode_hello(std::string(8, '\0')).error().code, Code::corrupt) << "protocol 0";
+  const std::string euros(300, 'x');
+  EXPECT_EQ(decode_bye(encode(Bye{Code::disk, euros})).value().detail, euros.substr(0, text_bytes_max)) << "details are cut";
+  std::string wide(text_bytes_max - 1, 'x');
+  EXPECT_EQ(decode_bye(encode(Bye{Code::disk, wide + "ö"})).value().detail, wide) << "at a character";
+}
+
+}  // namespace
+}  // namespace landfall
