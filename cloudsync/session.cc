@@ -12,7 +12,7 @@ using namespace std::chrono_literals;
 
 constexpr Duration hello_wait_first = 10s, hello_wait_max = 60s;
 // An ack costs about a hundred bytes and a wake-up at both ends.
-constexpr Duration ack_wait_min = 10ms, ack_wait_max = 1s;
+constexpr Duration ack_wait_quiet = 2ms, ack_wait_min = 10ms, ack_wait_max = 1s;
 constexpr std::size_t ack_bytes_min = 64 << 10;
 constexpr std::size_t ingesting_bytes_max = 4 << 20;
 constexpr Duration log_full_wait = 20ms;
@@ -301,8 +301,8 @@ Session::Effects& Session::settle(Instant now, Effects& effects) {
 void Session::settle_ack(Instant now, Effects& effects) {
   if (ack_due_.empty()) return;
   const bool quiet = held_.empty() && ingesting_.empty();
-  const bool enough = quiet || bytes_since_ack_ >= ack_bytes_min;
-  const Instant at = last_ack_ + (enough ? ack_wait_min : ack_wait_max);
+  const bool enough = bytes_since_ack_ >= ack_bytes_min;
+  const Instant at = last_ack_ + (quiet ? ack_wait_quiet : enough ? ack_wait_min : ack_wait_max);
   if (now >= at) {
     send_ack(now, effects);
   } else {
