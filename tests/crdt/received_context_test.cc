@@ -139,6 +139,22 @@ TEST(ReceivedContext, AnswersAsASetOfSeqsWould) {
   }
 }
 
+TEST(ReceivedContext, EqualsTheSameSeqsHoweverTheyCame) {
+  // The first makes CRoaring keep 2,240 values in a bitmap container, where the second keeps an array.
+  ReceivedContext one, other;
+  const RunStream of = stream_of(1);
+  ASSERT_TRUE(one.add(of, 100, 199).ok());
+  for (std::uint64_t i = 0; i < 2100; ++i) ASSERT_TRUE(one.add(of, 300 + 2 * i, 300 + 2 * i).ok());
+  ASSERT_TRUE(one.add(of, 5000, 5039).ok());
+  for (std::uint64_t seq = 5039; seq >= 5000; --seq) ASSERT_TRUE(other.add(of, seq, seq).ok());
+  for (std::uint64_t i = 0; i < 2100; ++i) ASSERT_TRUE(other.add(of, 300 + 2 * i, 300 + 2 * i).ok());
+  for (std::uint64_t seq = 100; seq <= 199; ++seq) ASSERT_TRUE(other.add(of, seq, seq).ok());
+  EXPECT_EQ(one, other);
+  EXPECT_EQ(one.encode(), other.encode());
+  EXPECT_EQ(joined(one, other), one);
+  EXPECT_EQ(ReceivedContext::decode(one.encode()).value(), one);
+}
+
 TEST(ReceivedContext, RefusesWhatIsNoRangeAndWhatPassesTheLimitAndAddsNothing) {
   ReceivedContext context;
   const RunStream of = stream_of(1);
