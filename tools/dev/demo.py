@@ -11,6 +11,7 @@ import time
 
 sys.dont_write_bytecode = True
 from fleet import TOP, Failure, Fleet, need, wait_for  # noqa: E402
+from slow_link import SlowLink  # noqa: E402
 
 # About what a ship gets from a good satellite link; slow enough to watch.
 LINK_BYTES_PER_SECOND = 250_000
@@ -56,11 +57,13 @@ def voyage(arguments, folder):
     lines = min(arguments.lines, sum(1 for _ in open(arguments.sample, "rb")))
     first_leg = lines // 10
     with Fleet(arguments.build, folder, kafka=arguments.kafka) as fleet:
-        fleet.start_hub()
+        line = SlowLink(fleet.hub_port, LINK_BYTES_PER_SECOND)
+        fleet.start_hub(dialled_port=line.port)
         say(f"hub ashore: {'Kafka at ' + fleet.bootstrap if arguments.kafka else 'embedded log'}, port {fleet.hub_port}")
         edge = fleet.add_edge("ship", link={"bytes_per_second": LINK_BYTES_PER_SECOND})
         edge.wait("its link", lambda s: s["link"]["connected"])
-        say(f"edge aboard: enrolled by invite, its Mosquitto on port {edge.mqtt_port}, link up (mutual TLS 1.3)")
+        say(f"edge aboard: enrolled by invite, its Mosquitto on port {edge.mqtt_port}, "
+            f"link up (mutual TLS 1.3) at {LINK_BYTES_PER_SECOND // 1000} kB/s")
 
         published = publish(fleet, edge, arguments.sample, 0, first_leg)
         edge.wait("the first leg committed", lambda s: s["log"]["backlog"] == 0)
@@ -75,10 +78,9 @@ def voyage(arguments, folder):
         say(f"at sea: {at_sea['telemetry']:,} sentences and {at_sea['alarm']:,} alarms more, acknowledged aboard, "
             f"{waiting['log']['backlog']:,} events wait for the link")
 
-        before = edge.status()["link"]
+        before = line.carried
         alarms_s, all_s = catch_up(fleet, edge, published)
-        after = edge.status()["link"]
-        crossed = after["bytes_out"] - before["bytes_out"], after["bytes_in"] - before["bytes_in"]
+        crossed = line.carried - before
         say(f"the link is back: all alarms ashore after {alarms_s:.2f} s, the whole backlog after {all_s:.2f} s")
 
         counts = {"published": published, "edge": held_by(edge), "hub": held_by(fleet.hub)}
@@ -96,8 +98,8 @@ def voyage(arguments, folder):
         "log": "kafka" if arguments.kafka else "embedded", "counts": counts,
         "agree": all(held == published for held in counts.values()),
         "verified": {name: report["ok"] for name, report in verified.items()},
-        "catch_up": {"events": events, "alarms_s": round(alarms_s, 3), "all_s": round(all_s, 3), "bytes_out": crossed[0],
-                     "bytes_in": crossed[1], "bytes_per_event": round(sum(crossed) / events, 2)},
+        "catch_up": {"events": events, "alarms_s": round(alarms_s, 3), "all_s": round(all_s, 3), "bytes": crossed,
+                     "bytes_per_event": round(crossed / events, 2)},
         "wall_s": round(time.monotonic() - started, 1),
     }
 
@@ -110,7 +112,7 @@ def summary(report):
         lines.append(f"{names[name]:28}{held['telemetry']:>12,}{held['alarm']:>12,}")
     c = report["catch_up"]
     lines += [
-        "", f"catch-up      {c['events']:,} events, {c['bytes_out'] + c['bytes_in']:,} bytes both ways with TLS, "
+        "", f"catch-up      {c['events']:,} events, {c['bytes']:,} bytes both ways with TLS, "
         f"{c['bytes_per_event']} per event, in {c['all_s']} s",
         f"alarms first  all ashore after {c['alarms_s']} s",
         "logs          " + ", ".join(f"{name} {'verified' if ok else 'NOT RIGHT'}" for name, ok in report["verified"].items()),

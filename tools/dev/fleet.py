@@ -246,12 +246,14 @@ class Fleet:
                            check=True, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         self.bootstrap = (self.kafka_dir / "bootstrap").read_text().strip()
 
-    def start_hub(self):
+    def start_hub(self, dialled_port=None):
+        """Edges dial `dialled_port`, for a link in between; by default the hub itself."""
         if self.kafka_dir:
             self.start_kafka()
         address = f"127.0.0.1:{self.hub_port}"
         kafka = ["--kafka", self.bootstrap] if self.bootstrap else []
-        self.hub.cli("hub", "init", "--dir", self.hub.dir, "--listen", address, "--advertise", address, *kafka)
+        self.hub.cli("hub", "init", "--dir", self.hub.dir, "--listen", address,
+                     "--advertise", f"127.0.0.1:{dialled_port or self.hub_port}", *kafka)
         return self.hub.start().ready()
 
     def add_edge(self, name="ship", **config):
