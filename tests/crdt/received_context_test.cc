@@ -117,7 +117,7 @@ TEST(ReceivedContext, AnswersAsASetOfSeqsWould) {
     const RunStream of = stream_of(1);
     if (origin != 0) {
       ASSERT_TRUE(context.add(of, 1, origin).ok());
-      for (std::uint64_t seq = 1; seq <= origin; ++seq) model.insert(model.end(), seq);
+      model.insert(origin);  // stands for all before it: no question reaches below
     }
     for (int step = 0; step < 600; ++step) {
       const std::uint64_t first = origin + 1 + below(rng, span), last = first + below(rng, below(rng, 4) == 0 ? 40 : 3);
@@ -132,7 +132,7 @@ TEST(ReceivedContext, AnswersAsASetOfSeqsWould) {
       ASSERT_EQ(context.missing(of, first, last), missing_of(model, first, last));
       ASSERT_EQ(context.max(of), model.empty() ? 0 : *model.rbegin());
     }
-    std::uint64_t base = 0;
+    std::uint64_t base = origin;
     while (model.contains(base + 1)) ++base;
     ASSERT_EQ(context.base(of), base);
     ASSERT_EQ(ReceivedContext::decode(context.encode()).value(), context);
