@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cctype>
 #include <map>
 #include <set>
 #include <string>
@@ -251,6 +252,29 @@ TEST(Tidy, NothingIsLeftHalfSaid) {
       part.clear();
     }
   }
+}
+
+TEST(Tidy, TestsThatTheReadmeNamesAreThere) {
+  const auto readme = std::ranges::find(tree(), std::string("tests/README.md"), &SourceFile::path);
+  ASSERT_NE(readme, tree().end());
+  int named = 0;
+  for (auto at = readme->text.find("| `"); at != std::string::npos; at = readme->text.find('`', at + 1)) {
+    const auto end =
+        readme->text.find_first_not_of("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.", at + 1);
+    const auto name = readme->text.substr(at + 1, end - at - 1);
+    const auto dot = name.find('.');
+    if (dot == std::string::npos || dot + 1 == name.size() || std::isupper(static_cast<unsigned char>(name[0])) == 0)
+      continue;
+    ++named;
+    const auto test = name.substr(0, dot) + ", " + name.substr(dot + 1) + ")";
+    EXPECT_TRUE(std::ranges::any_of(tree(),
+                                    [&](const auto& file) {
+                                      return file.folder() == "tests" && file.is_cpp() &&
+                                             file.text.find(test) != std::string::npos;
+                                    }))
+        << "tests/README.md names " << name << ", which is no test";
+  }
+  EXPECT_GT(named, 20);
 }
 
 TEST(Tidy, EveryTestFolderIsBuilt) {
