@@ -170,6 +170,7 @@ LogImpl::StreamState& LogImpl::state(const RunStream& of) {
   StreamState& fresh = streams_[of];
   fresh.lane = std::make_shared<Lane>();
   fresh.lane->id = next_lane_++;
+  fresh.lane->encoding_id = next_lane_++;
   if (of.run == run_) fresh.lane->chain = chain_start(of);
   return fresh;
 }

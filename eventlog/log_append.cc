@@ -23,10 +23,12 @@ struct LogImpl::OwnJob {
   std::string bytes;
   std::shared_ptr<Lane> lane;
 
-  void prepare() {
+  void hash() {
     header.chain_before = lane->chain;
     lane->hasher.extend_rows(lane->chain, gathered.rows);
     header.chain_after = lane->chain;
+  }
+  void encode() {
     bytes = encode_chunk(header, gathered.rows);
     gathered.rows = std::string();
   }
@@ -144,11 +146,16 @@ void LogImpl::start(Stream stream, Gathered gathered) {
   job->lane = state(job->header.of).lane;
   ++own_[static_cast<std::size_t>(stream)].started;
   if (job->lane->jobs++ == 0 && job->rows_bytes < inline_rows_bytes) {
-    job->prepare();
+    job->hash();
+    job->encode();
     return finish_own(job);
   }
-  loop_.work(job->lane->id, [job] { job->prepare(); }, [this, alive = alive_, job] {
-    if (*alive) finish_own(job);
+  // Two lanes, so that one chunk is hashed while the one before it is compressed; each keeps their order.
+  loop_.work(job->lane->id, [job] { job->hash(); }, [this, alive = alive_, job] {
+    if (!*alive) return;
+    loop_.work(job->lane->encoding_id, [job] { job->encode(); }, [this, alive, job] {
+      if (*alive) finish_own(job);
+    });
   });
 }
 

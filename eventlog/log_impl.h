@@ -56,7 +56,7 @@ class LogImpl final : public Log {
   // State that the jobs of one (run, stream) carry from one to the next. While jobs > 0 only the running job touches
   // hasher and chain.
   struct Lane {
-    Loop::Lane id;
+    Loop::Lane id, encoding_id;
     ChainHasher hasher;
     Digest chain{};  // own streams: after the last event handed to the lane
     int jobs = 0;
