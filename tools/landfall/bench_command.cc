@@ -5,14 +5,8 @@
 
 #include "tools/landfall/bench_append.h"
 #include "tools/landfall/bench_ingest.h"
-#if __has_include("tools/landfall/bench_resync.h")
-#include "tools/landfall/bench_resync.h"
-#define LANDFALL_BENCH_RESYNC 1
-#endif
-#if __has_include("tools/landfall/bench_kafka.h")
 #include "tools/landfall/bench_kafka.h"
-#define LANDFALL_BENCH_KAFKA 1
-#endif
+#include "tools/landfall/bench_resync.h"
 #include "tools/landfall/commands.h"
 
 namespace landfall {
@@ -43,12 +37,8 @@ void add_bench(CLI::App& program, int& exit_code) {
   };
   add("append", "Durable appends of 200-byte events, against RocksDB and a raw file.", bench_append);
   add("ingest", "QoS 1 through broker, plugin and log, against the same broker without the plugin.", bench_ingest);
-#ifdef LANDFALL_BENCH_RESYNC
   add("resync", "A backlog from edge to hub over TLS between two processes.", bench_resync);
-#endif
-#ifdef LANDFALL_BENCH_KAFKA
   add("kafka", "Transactional writing by shards, against plain idempotent producers.", bench_kafka);
-#endif
 }
 
 }  // namespace landfall
