@@ -11,6 +11,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <cstring>
@@ -101,6 +102,19 @@ std::string read_boot_id() {
 
 Error system_error(std::string_view what, const std::filesystem::path& path) {
   return {Code::disk, std::string(what) + " " + path.string() + ": " + std::strerror(errno)};
+}
+
+// Allocated in full, as a hole in a full file system would be a SIGBUS in the middle of a message; and written, as the
+// first write to a block that is only reserved would be a change of metadata that the log's syncs then wait for.
+Status fill_with_zeros(int fd, std::size_t bytes, const std::filesystem::path& file) {
+  const std::string zeros(1 << 20, '\0');
+  for (std::size_t done = 0; done < bytes;) {
+    const auto n = ::write(fd, zeros.data(), std::min(zeros.size(), bytes - done));
+    if (n < 0 && errno != EINTR) return system_error("allocate ring", file);
+    done += n > 0 ? static_cast<std::size_t>(n) : 0;
+  }
+  if (::fdatasync(fd) != 0) return system_error("allocate ring", file);
+  return ok();
 }
 
 // Locks of the open file, not of the process: gone with its last descriptor, whatever ended the process.
@@ -334,16 +348,13 @@ Result<std::unique_ptr<RingReader>> RingReader::open(Options options) {
     struct stat status {};
     ::fstat(fd, &status);
     const auto size = static_cast<std::size_t>(status.st_size);
-    const bool is_new = size == 0;
-    // Allocated in full: a hole in a full file system would be a SIGBUS in the middle of a message.
+    std::uint64_t first_word = 0;
+    const bool is_new = ::pread(fd, &first_word, sizeof(first_word), 0) < 8 || first_word == 0;  // or killed while making it
     if (is_new) {
-      const int failed = ::posix_fallocate(fd, 0, static_cast<off_t>(header_bytes + wanted));
-      if (failed != 0) {
-        errno = failed;
-        auto error = system_error("allocate ring", file);
-        ::ftruncate(fd, 0);
+      if (auto filled = fill_with_zeros(fd, header_bytes + wanted, file); !filled.ok()) {
+        (void)!::ftruncate(fd, 0);
         ::close(fd);
-        return error;
+        return std::move(filled).error();
       }
     }
     const bool has_size = is_new || (size > header_bytes && (size - header_bytes) % header_bytes == 0);
@@ -352,12 +363,11 @@ Result<std::unique_ptr<RingReader>> RingReader::open(Options options) {
       if (!mapping.ok()) return std::move(mapping).error();
       std::unique_ptr<RingReader> reader(new RingReader(std::move(*mapping), options));
       const auto& header = reader->mapping_->header();
-      const bool unfinished = header.magic_number == 0;  // killed while making it
       const bool ours = header.magic_number == magic && header.version == format_version &&
                         header.data_bytes == reader->mapping_->data_bytes();
-      if (unfinished || ours) {
+      if (is_new || ours) {
         LANDFALL_TRY(reader->bind_socket());
-        if (unfinished) {
+        if (is_new) {
           reader->begin_generation();
           reader->mapping_->sync();
         }
