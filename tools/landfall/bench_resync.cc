@@ -269,7 +269,8 @@ class BareTls {
         }))) {
     while (!channel_.is_open()) {
       send();
-      if (!channel_.is_open()) receive();
+      // The peer's first plaintext may come with the end of its handshake.
+      if (!channel_.is_open()) early_ += receive();
     }
     send();
   }
@@ -282,6 +283,7 @@ class BareTls {
   }
   // Reads what the next bytes of the peer hold; returns how much.
   std::size_t receive() {
+    if (early_ > 0) return std::exchange(early_, 0);
     auto got = ::read(socket_, ciphertext_.data(), ciphertext_.size());
     if (got <= 0) fail("the bare TLS connection broke");
     need(channel_.feed({ciphertext_.data(), static_cast<std::size_t>(got)}));
@@ -306,6 +308,7 @@ class BareTls {
   int socket_;
   TlsChannel channel_;
   std::string out_;
+  std::size_t early_ = 0;
   std::vector<char> ciphertext_ = std::vector<char>(256 << 10), plaintext_ = std::vector<char>(64 << 10);
 };
 
