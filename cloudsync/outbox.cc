@@ -131,14 +131,16 @@ void Outbox::measure(const Sent& newest, std::size_t bytes, Instant now) {
   const Duration latency = std::max(now - newest.at, Duration(1));
   latency_min_ = latency_min_ ? std::min(*latency_min_, latency) : latency;
   latency_ = latency_ ? (*latency_ * 7 + latency) / 8 : latency;
+  const double base = 1.0 + seconds(base_latency());
+  const auto carried = static_cast<std::uint64_t>(static_cast<double>(newest.flight_after) / seconds(latency));
   if (rate_ != 0) {
-    window_ = std::max<std::size_t>(static_cast<std::size_t>(static_cast<double>(rate_) * (1.0 + seconds(base_latency()))),
-                                    link_chunk_bytes_min);
+    window_ = std::max(static_cast<std::size_t>(static_cast<double>(rate_) * base), link_chunk_bytes_min);
   } else if (latency > base_latency() + 1250ms) {
-    const double carried = static_cast<double>(newest.flight_after) / seconds(latency);
-    const auto fits = static_cast<std::size_t>(carried * (1.0 + seconds(base_latency())));
-    window_ = std::clamp(fits, link_chunk_bytes_min, window_);
-  } else if (latency < base_latency() + 500ms && newest.flight_after >= window_ / 2) {
+    carried_ = carried;
+    window_ = std::clamp(static_cast<std::size_t>(static_cast<double>(carried) * base), link_chunk_bytes_min, window_);
+  } else {
+    carried_ = std::max(carried_, carried);
+    if (latency > base_latency() + 500ms || newest.flight_after < window_ / 2) return;
     // Where acks come within 50 ms, four times too much costs an alarm a fifth of a second, once.
     window_ = std::min(window_ + (latency < 50ms ? 3 * bytes : bytes), session_credit_bytes);
   }
@@ -155,13 +157,17 @@ std::size_t Outbox::chunk_bytes_max() const {
 
 Duration Outbox::reorder_wait() const { return std::clamp<Duration>(latency_.value_or(1s) / 2, 20ms, 5s); }
 
-// On a link that loses nothing this must never pass: four times the usual ack time, and what was in flight at the
-// slowest rate we serve. The peer answers a chunk it has already, so this also finds out whether it is still there.
+Duration Outbox::transfer_time(std::size_t bytes) const {
+  const std::uint64_t rate = rate_ != 0 ? rate_ : std::max(carried_, link_bytes_per_second_min);
+  return std::chrono::milliseconds(bytes * 1000 / rate);
+}
+
+// On a link that loses nothing this must never pass: four times the usual ack time, and twice what the flight takes. The
+// peer answers a chunk that it has already, so this also finds out whether it is still there.
 Duration Outbox::resend_wait(const Sent& oldest) const {
-  const std::uint64_t rate = rate_ != 0 ? rate_ : link_bytes_per_second_min;
-  const Duration transfer = std::chrono::milliseconds(latency_ ? 0 : oldest.flight_after * 1000 / rate);
-  const Duration wait = std::max<Duration>(10s, 4 * latency_.value_or(0s) + 2 * transfer);
-  return std::max(wait, std::min<Duration>(wait * (1 << std::min(silent_rounds_, 6)), 60s));
+  const Duration usual = std::clamp<Duration>(4 * latency_.value_or(0s), 10s, 100s);
+  const Duration backed_off = std::max(usual, std::min<Duration>(usual * (1 << std::min(silent_rounds_, 6)), 60s));
+  return backed_off + 2 * transfer_time(oldest.flight_after);
 }
 
 void Outbox::expire(Instant now) {

@@ -44,7 +44,7 @@ class Outbox {
   bool nothing_to_send() const;
   std::size_t flight_bytes() const { return flight_bytes_; }
   Instant flight_since() const { return flight_since_; }  // when something was last acknowledged, or the flight began
-  std::size_t window_bytes() const { return window_; }
+  Duration flight_time() const { return transfer_time(flight_bytes_); }  // about how long the link needs for it
   const Totals& totals() const { return totals_; }
 
  private:
@@ -86,6 +86,7 @@ class Outbox {
   std::size_t chunk_bytes_max() const;
   Duration base_latency() const;
   Duration reorder_wait() const;
+  Duration transfer_time(std::size_t bytes) const;
   Duration resend_wait(const Sent& oldest) const;
 
   const Log& log_;
@@ -103,6 +104,7 @@ class Outbox {
   Instant flight_since_, silent_at_;
   std::uint64_t order_ = 0;
   std::optional<Duration> latency_min_, latency_;      // from sending a chunk to its ack
+  std::uint64_t carried_ = 0;                          // bytes/s that the link has shown it carries
   int silent_rounds_ = 0;                              // resends since an ack last took something out of flight
   ChainHasher hasher_;
   Totals totals_;

@@ -330,7 +330,9 @@ void Session::settle_liveness(Instant now, Effects& effects) {
   // While nothing is due the peer still owes a heartbeat.
   const bool due = !peer_wants_ || outbox_->flight_bytes() != 0;
   const Instant silent_since = outbox_->flight_bytes() != 0 ? std::max(last_heard_, outbox_->flight_since()) : last_heard_;
-  const Instant dead = silent_since + options_.dead_after + (due ? Duration{} : options_.heartbeat);
+  // One large event may keep a slow link busy for longer than any fixed time.
+  const Duration patience = options_.dead_after + outbox_->flight_time() + (due ? Duration{} : options_.heartbeat);
+  const Instant dead = silent_since + patience;
   if (now >= dead) return fail({Code::unavailable, "nothing heard from the peer"}, effects);
   wake(dead);
 }

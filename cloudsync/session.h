@@ -23,7 +23,7 @@ struct SessionOptions {
   std::size_t credit_bytes = session_credit_bytes;
   std::uint64_t link_bytes_per_second = 0;  // configured rate; 0: measured
   Duration heartbeat = session_heartbeat;
-  Duration dead_after = std::chrono::seconds(120);  // nothing heard while something is due
+  Duration dead_after = std::chrono::seconds(120);  // nothing heard while something is due, beside what the flight takes
   std::string software;
 };
 

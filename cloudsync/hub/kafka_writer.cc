@@ -38,8 +38,9 @@ class TopicCheck {
   void run(Loop& loop, const TopicPlan& plan, const KafkaSettings& extra) {
     while (!stop_) {
       Status status = ok();
-      // One producer per try: nothing of a bad try is left for the next.
-      auto client = make_producer(plan.bootstrap, extra, {}, talk_);
+      // One producer per try: nothing of a bad try is left for the next. Made as a shard's is, so that settings which
+      // no transaction can have are refused here, by name.
+      auto client = make_producer(plan.bootstrap, extra, transactional_settings(plan.prefix + ".hub.check"), talk_);
       status = client ? ensure_topics(client->get(), plan, stop_) : Status(client.error());
       if (stop_) return;
       loop.post([report = std::weak_ptr(report_), status] {
@@ -181,11 +182,13 @@ std::shared_ptr<Shard> Writer::start_shard(std::uint32_t index) {
   };
   reports.lost = [this, index](const Error& why) {
     lanes_[index].connected = false;
+    lanes_[index].generation = 0;  // nothing is read for a shard that would drop it
     lanes_[index].last_error = why.detail;
   };
   reports.recycled = [this] { ++recycles_; };
   reports.fenced = [this, index](const Error& why) {
     lanes_[index].connected = false;
+    lanes_[index].generation = 0;
     lanes_[index].fenced = true;
     lanes_[index].last_error = why.detail;
   };

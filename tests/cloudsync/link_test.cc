@@ -68,6 +68,23 @@ INSTANTIATE_TEST_SUITE_P(Link, AlarmOnBusyLink,
                                          Shape{"LteMeasured", 100'000, false, 40ms, 2500ms}),
                          [](const auto& param) { return param.param.name; });
 
+class LargestEvent : public testing::TestWithParam<bool> {};
+
+TEST_P(LargestEvent, CrossesTheSlowestLinkInOneSession) {
+  World world(9, {.edges = 1, .link_bytes_per_second = GetParam() ? 1250u : 0u});
+  world.medium().faults = {.delay_min = 500ms, .delay_max = 501ms, .in_order = true, .bytes_per_second = 1250};
+  World::Node& edge = world.edge(0);
+  world.run_for(60s);
+  append(world, edge, Stream::telemetry, 2, event_payload_bytes_max);
+  world.run_for(600s);
+  EXPECT_EQ(world.hub().log->received().max({edge.log->run(), Stream::telemetry}), 2u);
+  const auto status = edge.replicator->peers().front();
+  EXPECT_EQ(status.sessions, 1u) << status.last_error;
+  EXPECT_EQ(status.totals.resent, 0u);
+}
+
+INSTANTIATE_TEST_SUITE_P(Link, LargestEvent, testing::Values(true, false), [](const auto& param) { return param.param ? "Configured" : "Measured"; });
+
 TEST(Link, BulkStreamsShareByWeight) {
   World world(4, {.edges = 1, .link_bytes_per_second = 20'000});
   world.medium().faults = {.delay_min = 20ms, .delay_max = 21ms, .in_order = true, .bytes_per_second = 20'000};
