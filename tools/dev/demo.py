@@ -140,6 +140,9 @@ def main():
     except (Failure, subprocess.SubprocessError) as failure:
         print(f"demo: {failure}\n  what it left: {folder}", file=sys.stderr)
         return 1
+    except SystemExit:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
     print(summary(report))
     if arguments.json:
         arguments.json.write_text(json.dumps(report, indent=1) + "\n")
