@@ -1,5 +1,6 @@
 #include "eventlog/rocks_store.h"
 
+#include <malloc.h>
 #include <rocksdb/cache.h>
 #include <rocksdb/db.h>
 #include <rocksdb/filter_policy.h>
@@ -28,6 +29,7 @@ constexpr const char* table_names[table_count] = {"chunks", "index", "state", "m
 // One Write: enough to fill the disk's queue, little enough that the first of the group does not wait for the last.
 constexpr std::size_t group_bytes_max = 4 << 20;
 constexpr std::chrono::seconds anchor_sync_interval{1};
+constexpr std::size_t trim_after_bytes = 4 << 20;
 
 rocksdb::Slice slice(std::string_view bytes) { return {bytes.data(), bytes.size()}; }
 std::string_view view(const rocksdb::Slice& slice) { return {slice.data(), slice.size()}; }
@@ -223,6 +225,7 @@ class RocksStore final : public Store {
       if (group.empty() && stopping_) return;
       lock.unlock();
       if (!failed_) write(group, writes);
+      trim_memory(group);
       if (!failed_) sync_anchor(!group.empty() && options_.anchor_sync == RocksStoreOptions::AnchorSync::strict);
       deliver(std::move(group));
       lock.lock();
@@ -260,6 +263,14 @@ class RocksStore final : public Store {
     anchor_synced_ = time;
   }
 
+  // A burst leaves tens of MiB with the allocator; a second of quiet after it is the time to hand them back.
+  void trim_memory(const Group& group) {
+    for (const Waiting& waiting : group) written_since_trim_ += bytes_of(waiting.batch);
+    if (!group.empty() || written_since_trim_ < trim_after_bytes) return;
+    ::malloc_trim(0);
+    written_since_trim_ = 0;
+  }
+
   void fail(Error error) { failed_ = Error{Code::disk, error.detail}; }
 
   void deliver(Group group) {
@@ -288,6 +299,7 @@ class RocksStore final : public Store {
   AnchorRing anchor_;             // writer thread, once it runs
   std::optional<Error> failed_;   // writer thread: the first failure is the last word
   bool told_ = false;             // writer thread
+  std::size_t written_since_trim_ = 0;  // writer thread
   std::chrono::steady_clock::time_point anchor_synced_{};  // writer thread
 
   std::mutex mutex_;
