@@ -14,11 +14,13 @@
 #include <uv.h>
 
 #include <algorithm>
+#include <cstdlib>
 #include <cstring>
 #include <fstream>
 #include <sstream>
 #include <utility>
 
+#include "edgeruntime/mqtt/ring.h"
 #include "schemas/limits.h"
 
 namespace landfall {
@@ -111,17 +113,20 @@ bool answers(const std::string& host, std::uint16_t port) {
 
 bool is_loopback(const std::string& host) { return host.starts_with("127.") || host == "::1"; }
 
-// Field 22 of /proc/<pid>/stat: with the pid it names a process for ever, within one boot. 0 where there is none.
-std::uint64_t start_time(int pid) {
-  const std::string stat = read_text("/proc/" + std::to_string(pid) + "/stat");
-  const auto name_end = stat.rfind(')');
-  if (name_end == stat.npos || stat.compare(name_end, 3, ") Z") == 0) return 0;
-  std::istringstream fields(stat.substr(name_end + 1));
-  std::string skipped;
-  for (int i = 3; i < 22; ++i) fields >> skipped;
-  std::uint64_t time = 0;
-  fields >> time;
-  return time;
+// A process that was started with just these arguments, 0 if there is none. Not from a pid file: between the start of a
+// broker and the writing of one, the edge may be killed.
+bool runs_with(int pid, const std::vector<std::string>& arguments) {
+  std::string wanted;
+  for (const auto& argument : arguments) wanted += argument + '\0';
+  return read_text("/proc/" + std::to_string(pid) + "/cmdline") == wanted;
+}
+int find_process(const std::vector<std::string>& arguments) {
+  std::error_code failed;
+  for (const auto& entry : fs::directory_iterator("/proc", failed)) {
+    const int pid = std::atoi(entry.path().filename().c_str());
+    if (pid > 0 && runs_with(pid, arguments)) return pid;
+  }
+  return 0;
 }
 
 Result<fs::path> find_program(const std::string& name) {
@@ -137,7 +142,7 @@ Result<fs::path> find_program(const std::string& name) {
   for (const auto& place : places) {
     if (::access(place.c_str(), X_OK) == 0 && fs::is_regular_file(place)) return place;
   }
-  return Error{Code::not_found, "broker program \"" + name + "\" not found: install mosquitto, or name it in [edge.mqtt] broker"};
+  return Error{Code::not_found, "broker program \"" + name + "\" not found: install mosquitto, or name it in [mqtt] broker"};
 }
 
 struct Ports {
@@ -213,7 +218,9 @@ struct Broker::Process : std::enable_shared_from_this<Broker::Process> {
   void look_after();
   void set_timer(Loop::Timer& which, Duration delay, void (Process::*then)());
   fs::path config_file() const { return options.dir / "mosquitto.conf"; }
-  fs::path pid_file() const { return options.dir / "broker.pid"; }
+  // Those that were chosen for us, to be chosen again.
+  fs::path ports_file() const { return options.dir / "broker.ports"; }
+  std::vector<std::string> arguments() const { return {program.string(), "-c", config_file().string()}; }
   fs::path log_file() const { return options.dir / "broker.log"; }
   void say(const std::string& line) {
     if (options.on_line) options.on_line(line);
@@ -264,7 +271,7 @@ Result<fs::path> Broker::find_plugin() {
     if (fs::exists(file, failed)) return file;
   }
   return Error{Code::not_found, "liblandfall_mosquitto.so is neither beside the landfall program nor in its lib folder: "
-                                "name it in [edge.mqtt] plugin"};
+                                "name it in [mqtt] plugin"};
 }
 
 Broker::Report Broker::report() const {
@@ -297,13 +304,11 @@ Status Broker::Process::start() {
   if (!address_of(options.listen, 0)) return Error{Code::out_of_range, "mqtt listen \"" + options.listen + "\" is not an IP address"};
   if (!is_loopback(options.listen) && options.password_file.empty()) {
     return Error{Code::denied, "mqtt listen " + options.listen + ": devices on other machines need passwords; make a file with "
-                               "mosquitto_passwd and name it in [edge.mqtt] password_file, or listen on 127.0.0.1"};
+                               "mosquitto_passwd and name it in [mqtt] password_file, or listen on 127.0.0.1"};
   }
   if (options.port == 0 || options.websocket_port == std::uint16_t{0}) {
-    std::ifstream earlier(pid_file());
-    int old_pid;
-    std::uint64_t old_start;
-    earlier >> old_pid >> old_start >> ports.mqtt >> ports.websocket;
+    std::ifstream earlier(ports_file());
+    earlier >> ports.mqtt >> ports.websocket;
   }
   if (options.port != 0) ports.mqtt = options.port;
   if (!options.websocket_port) ports.websocket = 0;
@@ -316,14 +321,14 @@ Status Broker::Process::start() {
 
 // An earlier edge's broker, if it still lives: kept as it is where this edge would start the same, ended where not.
 bool Broker::Process::take_over_or_end(const std::string& config) {
-  std::ifstream earlier(pid_file());
-  int old_pid = 0;
-  std::uint64_t old_start = 0;
-  if (!(earlier >> old_pid >> old_start) || old_start == 0 || start_time(old_pid) != old_start) return false;
+  const int old_pid = find_process(arguments());
+  if (old_pid == 0) return false;
   pid_fd = static_cast<int>(::syscall(SYS_pidfd_open, old_pid, 0));
   // Looked at again now that the descriptor keeps the number from being given to another.
-  if (pid_fd < 0 || start_time(old_pid) != old_start) return false;
-  if (read_text(config_file()) == config) {
+  if (pid_fd < 0 || !runs_with(old_pid, arguments())) return false;
+  // One whose plugin holds another file than our ring (this one was removed or set aside) would acknowledge into nowhere.
+  const bool holds_ring = has_ring_writer(options.ring);
+  if (holds_ring && read_text(config_file()) == config) {
     pid = old_pid;
     taken_over = true;
     started = loop.now();
@@ -332,7 +337,8 @@ bool Broker::Process::take_over_or_end(const std::string& config) {
     probe();
     return true;
   }
-  say("ending the broker of an earlier run, pid " + std::to_string(old_pid) + ": its configuration is another");
+  say("ending the broker of an earlier run, pid " + std::to_string(old_pid) +
+      (holds_ring ? ": its configuration is another" : ": it does not write to our ring"));
   ::kill(old_pid, SIGTERM);
   pollfd gone{pid_fd, POLLIN, 0};
   if (::poll(&gone, 1, static_cast<int>(stop_max / 1ms)) == 0) {
@@ -350,7 +356,7 @@ Status Broker::Process::choose_ports() {
     if (!bound && any) bound = try_bind(options.listen, 0);
     if (!bound) {
       return Error{Code::conflict, "port " + std::to_string(port) + " on " + options.listen +
-                                       " is in use by another program: stop it, or set another [edge.mqtt] " + key};
+                                       " is in use by another program: stop it, or set another [mqtt] " + key};
     }
     port = *bound;
     return ok();
@@ -361,6 +367,7 @@ Status Broker::Process::choose_ports() {
 }
 
 Status Broker::Process::launch() {
+  LANDFALL_TRY(write_text(ports_file(), std::to_string(ports.mqtt) + " " + std::to_string(ports.websocket) + "\n"));
   LANDFALL_TRY(write_text(config_file(), config_text(options, ports)));
   const int log = ::open(log_file().c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
   if (log < 0) return disk_error("open", log_file());
@@ -378,14 +385,16 @@ Status Broker::Process::launch() {
   sigemptyset(&none);
   posix_spawnattr_setsigdefault(&attributes, &all);
   posix_spawnattr_setsigmask(&attributes, &none);
-  const std::string config = config_file().string(), name = program.string();
-  const char* arguments[] = {name.c_str(), "-c", config.c_str(), nullptr};
+  auto words = arguments();
+  std::vector<char*> argv;
+  for (auto& word : words) argv.push_back(word.data());
+  argv.push_back(nullptr);
   pid_t child = 0;
-  const int rc = ::posix_spawn(&child, name.c_str(), &files, &attributes, const_cast<char**>(arguments), environ);
+  const int rc = ::posix_spawn(&child, argv[0], &files, &attributes, argv.data(), environ);
   posix_spawnattr_destroy(&attributes);
   posix_spawn_file_actions_destroy(&files);
   ::close(log);
-  if (rc != 0) return Error{Code::not_found, "start " + name + ": " + std::strerror(rc)};
+  if (rc != 0) return Error{Code::not_found, "start " + program.string() + ": " + std::strerror(rc)};
   pid = child;
   is_child = true;
   taken_over = false;
@@ -395,8 +404,7 @@ Status Broker::Process::launch() {
   LANDFALL_CHECK(pid_fd >= 0);
   watch();
   set_timer(timer, probe_every, &Process::probe);
-  return write_text(pid_file(), std::to_string(pid) + " " + std::to_string(start_time(pid)) + " " +
-                                    std::to_string(ports.mqtt) + " " + std::to_string(ports.websocket) + "\n");
+  return ok();
 }
 
 void Broker::Process::watch() {
@@ -457,8 +465,6 @@ void Broker::Process::on_exit() {
     state = State::stopped;
     loop.cancel(save_timer);
     loop.cancel(look_timer);
-    // Ports that were chosen for us are chosen again the same way.
-    (void)write_text(pid_file(), "0 0 " + std::to_string(ports.mqtt) + " " + std::to_string(ports.websocket) + "\n");
     if (on_stopped) std::exchange(on_stopped, nullptr)();
     return;
   }

@@ -147,6 +147,14 @@ sockaddr_un socket_address(const std::filesystem::path& path, bool& fits) {
 
 }  // namespace
 
+bool has_ring_writer(const std::filesystem::path& file) {
+  const int fd = ::open(file.c_str(), O_RDWR | O_CLOEXEC);
+  if (fd < 0) return false;
+  const bool held = is_locked_by_other(fd, writer_lock);
+  ::close(fd);
+  return held;
+}
+
 class RingMapping {
  public:
   RingMapping(int fd, std::size_t data) : fd_(fd), data_bytes_(data) {}

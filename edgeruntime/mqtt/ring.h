@@ -37,6 +37,9 @@ struct RingCounts {
 };
 enum class RingCounter : std::uint8_t { refused_full, refused_size, refused_invalid };
 
+// True where a plugin holds the ring in `file`: a broker that runs without is writing to another file, or to none.
+bool has_ring_writer(const std::filesystem::path& file);
+
 struct RingHeader;
 class RingMapping;
 

@@ -159,6 +159,18 @@ TEST(Broker, NamedMessageIsStoredOnceOverEveryKill) {
   EXPECT_EQ(times, (std::map<std::string, int>{{"1", 1}, {"a1", 1}, {"2", 1}, {"a2", 1}}));
 }
 
+TEST(Broker, ThatWritesToARemovedRingIsReplaced) {
+  Edge edge;
+  const int broker = edge.broker_pid;
+  edge.kill();
+  std::filesystem::remove(edge.dir.path() / "ring");
+  edge.start();
+  EXPECT_NE(edge.broker_pid, broker);
+  MqttClient client(edge.port, Version::v311, "c");
+  EXPECT_TRUE(client.publish_and_wait({"landfall/pump/telemetry/x", "kept"}));
+  EXPECT_EQ(edge.events().size(), 1u);
+}
+
 TEST(Broker, CapturesWhileTheEdgeIsDeadUntilTheRingIsFull) {
   Edge edge(128 << 10);
   edge.kill();
