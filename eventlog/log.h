@@ -74,7 +74,7 @@ class Log {
   virtual const ReceivedContext& received() const = 0;  // own runs included
   virtual const RunId& run() const = 0;                 // the open one
   virtual std::vector<RunId> runs() const = 0;          // all known, own and foreign, ordered
-  virtual bool degraded() const = 0;                    // the anchor proved a loss at open
+  virtual bool degraded() const = 0;                    // the anchor proved a loss at open, or is missing: a restored backup
 
   struct StoredChunk {
     ChunkHeader header;

@@ -49,7 +49,7 @@ class Store {
   virtual ~Store() = default;
 
   // Applies `batch` in submission order, then calls `done` on the loop thread, once, after the data survives power loss
-  // (WAL fsync). Commits that wait together share one fsync. Reads see a batch once its `done` has been posted, not
+  // (WAL fsync), in submission order. Commits that wait together share one fsync. Reads see a batch once its `done` has been posted, not
   // necessarily before.
   //
   // Errors passed to `done`: `disk`. After the first `disk` error every later commit fails with it until the process
@@ -66,7 +66,7 @@ class Store {
   virtual Status scan(Table table, std::string_view from, Order order, const Visit& visit) const = 0;
 
   // The newest anchor record per (run, stream) as found when the store was opened. Errors: `not_found` where there is
-  // no anchor at all (a new node, or a restored database), `corrupt` where no slot is intact.
+  // no anchor file (a new node, or a restored database), `corrupt` where it was written and no slot is intact.
   virtual Result<std::vector<AnchorRecord>> anchors() const = 0;
   virtual bool was_empty() const = 0;  // no key in any table when opened
 };
