@@ -48,11 +48,12 @@ void Ledger::check_ack_marks() {
     if (node->up() && node->self.role != Peer::Role::hub) committed_ever_.join(node->replicator->committed_by_peers());
   }
   if (!world_.hub().up()) return;
-  for (const RunStream& of : committed_ever_.streams()) {
-    const ReceivedContext& ashore = world_.hub().log->received();
-    for (const auto& range : ashore.missing(of, 1, committed_ever_.max(of))) {
-      if (committed_ever_.missing(of, range.first, range.last) == std::vector{range}) continue;
-      complain("the hub acknowledged and lost " + to_string(Dot{of.run, of.stream, range.first}) + ".." + std::to_string(range.last));
+  for (const ReceivedContext* ashore : {&world_.hub().log->received(), &world_.committed_ashore()}) {
+    for (const RunStream& of : committed_ever_.streams()) {
+      for (const auto& range : ashore->missing(of, 1, committed_ever_.max(of))) {
+        if (committed_ever_.missing(of, range.first, range.last) == std::vector{range}) continue;
+        complain("the hub acknowledged and lost " + to_string(Dot{of.run, of.stream, range.first}) + ".." + std::to_string(range.last));
+      }
     }
   }
 }

@@ -23,11 +23,12 @@ struct Faults {
     heartbeat = rng.chance(0.2) ? Duration(5min) : Duration(1h);
     credit = static_cast<std::size_t>(one_of({2e3, 1e5, 8e6}));
     pad = static_cast<std::size_t>(one_of({10, 100, 2000}));
+    broker_most = std::chrono::seconds(static_cast<int>(one_of({0, 0, 1, 60})));
   }
   LinkFaults link;
   std::uint64_t believed_rate;
   double crash, crash_in_commit, cut;
-  Duration commit_most, heartbeat;
+  Duration commit_most, heartbeat, broker_most;
   std::size_t credit, pad;
 };
 
@@ -55,7 +56,8 @@ Outcome run_swarm(std::uint64_t seed) {
   Rng dice(~seed);
   const Faults faults(dice);
   Outcome outcome;
-  World world(seed, {.edges = 4, .heartbeat = faults.heartbeat, .credit_bytes = faults.credit, .link_bytes_per_second = faults.believed_rate});
+  World world(seed, {.edges = 4, .heartbeat = faults.heartbeat, .credit_bytes = faults.credit, .link_bytes_per_second = faults.believed_rate,
+                     .broker_most = faults.broker_most});
   Ledger ledger(world);
   world.medium().faults = faults.link;
   for (auto& node : world.nodes()) {

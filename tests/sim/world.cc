@@ -83,8 +83,36 @@ void World::start(Node& node) {
   options.session.credit_bytes = options_.credit_bytes;
   options.session.link_bytes_per_second = options_.link_bytes_per_second;
   options.session.software = "sim";
+  if (hub && options_.broker_most > Duration{}) options.committed = [this]() -> const ReceivedContext& { return broker_; };
   node.replicator = Replicator::create(node.loop, *node.log, node.network, std::move(options));
+  if (hub && options_.broker_most > Duration{}) feed_broker();
   node.replicator->start();
+}
+
+// What the last life of the hub stored and did not see committed goes first, then what arrives.
+void World::feed_broker() {
+  Log& log = *hub().log;
+  for (const RunId& run : log.runs()) {
+    for (std::size_t s = 0; s < stream_count && run.node != hub().self.node; ++s) {
+      const RunStream of{run, static_cast<Stream>(s)};
+      for (std::uint64_t next = broker_.base(of) + 1;;) {
+        const auto chunks = log.read(of, next, 1 << 20);
+        if (!chunks.ok() || chunks->empty()) break;
+        for (const auto& chunk : *chunks) give_broker({of, chunk.header.first, chunk.header.last});
+        next = chunks->back().header.last + 1;
+      }
+    }
+  }
+  log.subscribe(0x7f, [this](const Log::Range& range) {
+    if (range.of.run.node != hub().self.node) give_broker(range);
+  });
+}
+
+void World::give_broker(const Log::Range& range) {
+  hub().loop.after(rng().spread(1ms, options_.broker_most), [this, range] {
+    if (!broker_.add(range.of, range.first, range.last).ok()) faults_found_.push_back("the broker's context is full");
+    hub().replicator->committed_advanced(range.of);
+  });
 }
 
 void World::heal() {
