@@ -21,7 +21,7 @@ namespace landfall {
 // of the machine only the records that had reached the disk whole are found again.
 //
 // Positions are bytes since the generation began and never wrap. Records lie between tail (everything before is A1 and
-// may be overwritten) and head. The file holds one page of header and a data area that is mapped twice in a row, so
+// may be overwritten) and head. The file holds 64 KiB of header and a data area that is mapped twice in a row, so
 // that a record is always in one piece. edgeruntime/mqtt/README.md has the format.
 //
 // Only the reader makes the file and begins a generation; a writer that comes first, or before the reader has taken
