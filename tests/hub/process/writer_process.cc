@@ -1,4 +1,4 @@
-// A hub's log and writer in a process of its own, to be killed: hub_writer_process DIR BOOTSTRAP PREFIX SHARDS NODES LAST
+// A hub's log and writer in a process of its own, to be killed: hub_writer_process DIR BOOTSTRAP PREFIX SHARDS NODES LAST [TRANSACTION_MS]
 // Ingests made telemetry and alarms of NODES nodes up to seq LAST, a slice at a time, and prints a line
 // "<node> <stream> <seq>" for every advance of A2, then "done".
 #include <algorithm>
@@ -10,11 +10,14 @@
 
 int main(int argc, char** argv) {
   using namespace landfall;
-  LANDFALL_CHECK(argc == 7);
+  LANDFALL_CHECK(argc == 7 || argc == 8);
   KafkaWriterOptions options;
   options.bootstrap = argv[2];
   options.topic_prefix = argv[3];
   options.shards = static_cast<std::uint32_t>(std::atoi(argv[4]));
+  if (argc == 8) {
+    options.extra = {{"transaction.timeout.ms", argv[7]}, {"message.timeout.ms", "1500"}, {"socket.timeout.ms", "1500"}};
+  }
   const int nodes = std::atoi(argv[5]);
   const std::uint64_t last = std::strtoull(argv[6], nullptr, 10);
   HubRig rig(argv[1], options);
