@@ -74,8 +74,9 @@ Status check_extra_settings(const KafkaSettings& extra) {
         "request.required.acks", "isolation.level", "max.in.flight", "max.in.flight.requests.per.connection", "retries",
         "message.send.max.retries", "enable.gapless.guarantee", "allow.auto.create.topics"}) {
     if (extra.contains(std::string(name))) {
-      return Error{Code::out_of_range, "kafka setting '" + std::string(name) +
-                                           "' is landfall's own: exactly-once rests on it; remove it from [kafka.options]"};
+      return Error{Code::out_of_range,
+                   "kafka setting '" + std::string(name) +
+                       "' is landfall's own: exactly-once rests on it; remove it from [kafka.options]"};
     }
   }
   return ok();
@@ -104,9 +105,9 @@ Result<KafkaClient> make_producer(const std::string& bootstrap, const KafkaSetti
 Result<KafkaClient> make_consumer(const std::string& bootstrap, const KafkaSettings& extra, KafkaTalk& talk) {
   KafkaSettings ours = extra;
   // The operator's settings are written with the producer in mind; these exist for it alone.
-  for (const char* name : {"transaction.timeout.ms", "message.timeout.ms", "linger.ms", "compression.type", "compression.codec",
-                           "compression.level", "batch.size", "batch.num.messages", "queue.buffering.max.kbytes",
-                           "queue.buffering.max.messages", "queue.buffering.max.ms"}) {
+  for (const char* name : {"transaction.timeout.ms", "message.timeout.ms", "linger.ms", "compression.type",
+                           "compression.codec", "compression.level", "batch.size", "batch.num.messages",
+                           "queue.buffering.max.kbytes", "queue.buffering.max.messages", "queue.buffering.max.ms"}) {
     ours.erase(name);
   }
   return make_client(RD_KAFKA_CONSUMER, bootstrap,

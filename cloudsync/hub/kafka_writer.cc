@@ -86,10 +86,11 @@ class Writer final : public KafkaWriter {
       });
       return;
     }
-    topic_check_ = std::make_unique<TopicCheck>(
-        loop_, TopicPlan{options_.bootstrap, options_.topic_prefix, options_.shards,
-                          options_.replication > 0 ? options_.replication : -1},
-        options_.extra, [this](Status status) { on_topics(std::move(status)); });
+    topic_check_ =
+        std::make_unique<TopicCheck>(loop_,
+                                     TopicPlan{options_.bootstrap, options_.topic_prefix, options_.shards,
+                                               options_.replication > 0 ? options_.replication : -1},
+                                     options_.extra, [this](Status status) { on_topics(std::move(status)); });
   }
 
   const ReceivedContext& committed() const override { return committed_; }
@@ -98,10 +99,10 @@ class Writer final : public KafkaWriter {
  private:
   // What is to be read of one (run, stream).
   struct Cursor {
-    std::uint64_t next = 1;       // first seq not fed
-    std::uint64_t known = 0;      // last seq known to be in the log
+    std::uint64_t next = 1;   // first seq not fed
+    std::uint64_t known = 0;  // last seq known to be in the log
     std::uint64_t committed = 0;
-    bool queued = false;          // in one of the lane's queues: there may be more to read
+    bool queued = false;  // in one of the lane's queues: there may be more to read
     bool fork = false;
   };
   // A shard as the loop sees it.
@@ -196,17 +197,17 @@ std::shared_ptr<Shard> Writer::start_shard(std::uint32_t index) {
     lanes_[index].cursors[of].fork = true;
     last_error_ = why.detail;
   };
-  return Shard::start(loop_,
-                      {.bootstrap = options_.bootstrap,
-                       .prefix = options_.topic_prefix,
-                       .trust_domain = options_.trust_domain,
-                       .instance = instance_,
-                       .shard = index,
-                       .backfill_after_ms =
-                           std::chrono::duration_cast<std::chrono::milliseconds>(options_.backfill_after).count(),
-                       .unix_ms = loop_.unix_ms(),
-                       .extra = options_.extra},
-                      std::move(reports));
+  return Shard::start(
+      loop_,
+      {.bootstrap = options_.bootstrap,
+       .prefix = options_.topic_prefix,
+       .trust_domain = options_.trust_domain,
+       .instance = instance_,
+       .shard = index,
+       .backfill_after_ms = std::chrono::duration_cast<std::chrono::milliseconds>(options_.backfill_after).count(),
+       .unix_ms = loop_.unix_ms(),
+       .extra = options_.extra},
+      std::move(reports));
 }
 
 // The progress topic says what is committed: the log is read on from there, in every (run, stream) that it knows.
@@ -365,7 +366,8 @@ KafkaStatus Writer::status() const {
 
 std::uint32_t kafka_shard(const NodeId& node, std::uint32_t shards) {
   // The id is a digest already.
-  const std::uint32_t spread = static_cast<std::uint32_t>(node.bytes[0]) << 24 | static_cast<std::uint32_t>(node.bytes[1]) << 16 |
+  const std::uint32_t spread = static_cast<std::uint32_t>(node.bytes[0]) << 24 |
+                               static_cast<std::uint32_t>(node.bytes[1]) << 16 |
                                static_cast<std::uint32_t>(node.bytes[2]) << 8 | node.bytes[3];
   return spread % shards;
 }

@@ -18,11 +18,12 @@ namespace landfall {
 struct KafkaWriterOptions {
   std::string bootstrap;                  // host:port, host:port
   std::string trust_domain = "landfall";  // of ce_source
-  std::string topic_prefix = "landfall";  // <prefix>.telemetry, .alarms, .twins, .documents, .control, .blobs, .progress
+  std::string topic_prefix =
+      "landfall";  // <prefix>.telemetry, .alarms, .twins, .documents, .control, .blobs, .progress
   // Shards, and so partitions of each topic. Fixed for ever by the partitions of <prefix>.progress: a node's shard
   // must never move away from its progress.
   std::uint32_t shards = 4;
-  int replication = 0;                    // of topics made here; 0: the broker's default
+  int replication = 0;                                // of topics made here; 0: the broker's default
   Duration backfill_after = std::chrono::minutes(5);  // events older than this when written carry ce_backfill
   // The operator's own librdkafka settings: security, addresses, tuning. Those that the promise rests on are refused.
   std::map<std::string, std::string> extra;
@@ -36,9 +37,9 @@ struct KafkaStatus {
   std::string last_error;                          // empty once every shard is connected again
   std::uint64_t backlog_events = 0;                // in the log here and not committed
   std::uint64_t committed_events = 0, transactions = 0;  // since start
-  std::uint64_t recycles = 0;                      // producers given up after an indefinite result
-  std::uint64_t stuck = 0;                         // shard threads given up by the watchdog
-  std::vector<RunStream> forks;                    // the log here contradicts what Kafka has: not written
+  std::uint64_t recycles = 0;                            // producers given up after an indefinite result
+  std::uint64_t stuck = 0;                               // shard threads given up by the watchdog
+  std::vector<RunStream> forks;                          // the log here contradicts what Kafka has: not written
 };
 
 // Writes every event of a Log to Kafka, each exactly once for read_committed consumers, in seq order per (run, stream),

@@ -64,9 +64,7 @@ std::shared_ptr<Shard> Shard::start(Loop& loop, ShardOptions options, ShardRepor
 }
 
 Shard::Shard(Loop& loop, ShardOptions options, ShardReports reports)
-    : options_(std::move(options)),
-      loop_(&loop),
-      reports_(std::make_shared<const ShardReports>(std::move(reports))) {
+    : options_(std::move(options)), loop_(&loop), reports_(std::make_shared<const ShardReports>(std::move(reports))) {
   unix_ms_ = options_.unix_ms;
 }
 
@@ -178,8 +176,9 @@ bool Shard::still_owner() {
 }
 
 KafkaVerdict Shard::own() {
-  auto producer = make_producer(options_.bootstrap, options_.extra,
-                                transactional_settings(options_.prefix + ".hub." + std::to_string(options_.shard)), talk_);
+  auto producer =
+      make_producer(options_.bootstrap, options_.extra,
+                    transactional_settings(options_.prefix + ".hub." + std::to_string(options_.shard)), talk_);
   if (!producer) return recycle(producer.error().detail);
   producer_ = std::move(*producer);
   topics_ = std::make_unique<Topics>(producer_.get(), options_.prefix);
@@ -243,7 +242,8 @@ KafkaVerdict Shard::claim() {
   if (KafkaVerdict verdict = begin(); verdict.outcome != KafkaOutcome::done) return verdict;
   const std::string value = encode_owner(options_.instance, unix_ms_);
   if (rd_kafka_produce(topics_->progress, static_cast<std::int32_t>(options_.shard), RD_KAFKA_MSG_F_COPY,
-                       const_cast<char*>(value.data()), value.size(), owner_key.data(), owner_key.size(), nullptr) != 0) {
+                       const_cast<char*>(value.data()), value.size(), owner_key.data(), owner_key.size(),
+                       nullptr) != 0) {
     return recycle(std::string("produce: ") + rd_kafka_err2str(rd_kafka_last_error()));
   }
   return commit();
@@ -383,7 +383,8 @@ KafkaVerdict Shard::produce_chunk(Batch& batch, std::size_t index) {
     std::array<rd_kafka_vu_t, 6> what{};
     what[0].vtype = RD_KAFKA_VTYPE_RKT, what[0].u.rkt = topic;
     what[1].vtype = RD_KAFKA_VTYPE_PARTITION, what[1].u.i32 = static_cast<std::int32_t>(options_.shard);
-    what[2].vtype = RD_KAFKA_VTYPE_KEY, what[2].u.mem.ptr = const_cast<char*>(key.data()), what[2].u.mem.size = key.size();
+    what[2].vtype = RD_KAFKA_VTYPE_KEY, what[2].u.mem.ptr = const_cast<char*>(key.data()),
+    what[2].u.mem.size = key.size();
     what[3].vtype = RD_KAFKA_VTYPE_VALUE, what[3].u.mem.ptr = const_cast<char*>(value);
     what[3].u.mem.size = event->payload.size();
     what[4].vtype = RD_KAFKA_VTYPE_MSGFLAGS, what[4].u.i = 0;  // neither copied nor freed: the batch keeps it

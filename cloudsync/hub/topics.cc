@@ -28,13 +28,14 @@ Error refused(const Topic& topic, const TopicPlan& plan, const std::string& why)
   const std::string partitions = std::to_string(plan.partitions);
   const std::string replicas = plan.replication > 0 ? std::to_string(plan.replication) : "";
   const char* kind = topic.compacted ? "compacted" : "not compacted";
-  return {Code::denied,
-          "topic " + topic.name + ": the broker refuses to make it (" + why + "); it needs " + partitions +
-              " partitions, " + (replicas.empty() ? "the broker's default number of" : replicas) + " replicas, " + kind +
-              ", and this hub may Describe, Read and Write it; an operator can run: kafka-topics.sh --bootstrap-server " +
-              plan.bootstrap + " --create --topic " + topic.name + " --partitions " + partitions +
-              (replicas.empty() ? "" : " --replication-factor " + replicas) +
-              (topic.compacted ? " --config cleanup.policy=compact" : "")};
+  return {
+      Code::denied,
+      "topic " + topic.name + ": the broker refuses to make it (" + why + "); it needs " + partitions +
+          " partitions, " + (replicas.empty() ? "the broker's default number of" : replicas) + " replicas, " + kind +
+          ", and this hub may Describe, Read and Write it; an operator can run: kafka-topics.sh --bootstrap-server " +
+          plan.bootstrap + " --create --topic " + topic.name + " --partitions " + partitions +
+          (replicas.empty() ? "" : " --replication-factor " + replicas) +
+          (topic.compacted ? " --config cleanup.policy=compact" : "")};
 }
 
 // Partitions of one topic; 0 where it does not exist.
@@ -54,8 +55,7 @@ Result<std::uint32_t> partitions_of(rd_kafka_t* client, const Topic& topic, cons
     case RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART: return 0u;
     case RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED:
       return refused(topic, plan, rd_kafka_err2str(metadata->topics[0].err));
-    default:
-      return Error{Code::unavailable, "topic " + topic.name + ": " + rd_kafka_err2str(metadata->topics[0].err)};
+    default: return Error{Code::unavailable, "topic " + topic.name + ": " + rd_kafka_err2str(metadata->topics[0].err)};
   }
 }
 
@@ -109,9 +109,9 @@ Status check_partitions(const Topic& topic, std::uint32_t there, const TopicPlan
                                      ": a node's progress would not be found again; set shards = " + has};
   }
   if (there < plan.partitions) {
-    return Error{Code::conflict, "topic " + topic.name + " has " + has + " partitions, fewer than [kafka] shards = " + needs +
-                                     "; an operator can run: kafka-topics.sh --bootstrap-server " + plan.bootstrap +
-                                     " --alter --topic " + topic.name + " --partitions " + needs};
+    return Error{Code::conflict, "topic " + topic.name + " has " + has + " partitions, fewer than [kafka] shards = " +
+                                     needs + "; an operator can run: kafka-topics.sh --bootstrap-server " +
+                                     plan.bootstrap + " --alter --topic " + topic.name + " --partitions " + needs};
   }
   return ok();
 }

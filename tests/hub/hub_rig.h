@@ -32,7 +32,8 @@ class HubRig {
   void ingest(const RunStream& of, std::uint64_t last, std::uint64_t events_per_chunk = 500);
   // Turns the loop until `done`, at most `patience`. Returns whether it came about.
   bool until(const std::function<bool()>& done, std::chrono::seconds patience = std::chrono::seconds(60));
-  bool until_committed(const RunStream& of, std::uint64_t last, std::chrono::seconds patience = std::chrono::seconds(60));
+  bool until_committed(const RunStream& of, std::uint64_t last,
+                       std::chrono::seconds patience = std::chrono::seconds(60));
 
  private:
   UvLoop loop_;

@@ -109,7 +109,8 @@ TEST(KafkaWriter, IsReadByKcatAsCloudEvents) {
   EXPECT_EQ(pclose(kcat), 0);
   EXPECT_EQ(std::count(said.begin(), said.end(), '\n'), 3);
   EXPECT_NE(said.find(R"("ce_specversion","1.0","ce_id",")" + name_of(telemetry1) + "/3"), std::string::npos) << said;
-  EXPECT_NE(said.find(R"("key":"pump-1","payload":"{\"node\":1,\"stream\":\"telemetry\",\"n\":3}")"), std::string::npos) << said;
+  EXPECT_NE(said.find(R"("key":"pump-1","payload":"{\"node\":1,\"stream\":\"telemetry\",\"n\":3}")"), std::string::npos)
+      << said;
 }
 
 // A foreign stream has a gap while its node has not sent the rest: Kafka gets what is before it, and the rest later.
@@ -178,7 +179,8 @@ TEST(KafkaWriter, RefusesAForkOfWhatKafkaHas) {
   }
   HubRig rig(scratch.path() / "second", options_for("fork"));
   rig.start();
-  for (std::string& chunk : made_chunks(telemetry1, 1, 200, 200, 1'750'000'009'999)) rig.log().ingest(std::move(chunk), [](Status) {});
+  for (std::string& chunk : made_chunks(telemetry1, 1, 200, 200, 1'750'000'009'999))
+    rig.log().ingest(std::move(chunk), [](Status) {});
   rig.ingest(alarm1, 5);  // the node's other streams go on
   ASSERT_TRUE(rig.until([&] { return !rig.writer().status().forks.empty(); }));
   EXPECT_TRUE(rig.until_committed(alarm1, 5));
@@ -197,12 +199,13 @@ Process start_writer(const std::filesystem::path& dir, const std::string& prefix
                      const char* transaction_ms = nullptr) {
   int ends[2];
   LANDFALL_CHECK(pipe2(ends, O_CLOEXEC) == 0);  // a broker started later must not hold it open
-  const std::string nodes_text = std::to_string(nodes), last_text = std::to_string(last), bootstrap = Broker::shared().bootstrap();
+  const std::string nodes_text = std::to_string(nodes), last_text = std::to_string(last),
+                    bootstrap = Broker::shared().bootstrap();
   const pid_t pid = fork();
   if (pid == 0) {
     dup2(ends[1], STDOUT_FILENO);
-    execl(LANDFALL_WRITER_PROCESS, LANDFALL_WRITER_PROCESS, dir.c_str(), bootstrap.c_str(), prefix.c_str(), "2", nodes_text.c_str(),
-          last_text.c_str(), transaction_ms, static_cast<char*>(nullptr));
+    execl(LANDFALL_WRITER_PROCESS, LANDFALL_WRITER_PROCESS, dir.c_str(), bootstrap.c_str(), prefix.c_str(), "2",
+          nodes_text.c_str(), last_text.c_str(), transaction_ms, static_cast<char*>(nullptr));
     _exit(127);
   }
   close(ends[1]);
@@ -387,7 +390,8 @@ TEST(KafkaWriter, NamesTheTopicAndTheCommandWhereItMayNotBeMade) {
       "listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:SASL_PLAINTEXT\n"
       "sasl.mechanism.controller.protocol=PLAIN\n"
       "sasl.enabled.mechanisms=PLAIN\n"
-      "listener.name.controller.plain.sasl.jaas.config=org.apache.kafka.common.security.plain.PlainLoginModule required "
+      "listener.name.controller.plain.sasl.jaas.config=org.apache.kafka.common.security.plain.PlainLoginModule "
+      "required "
       "username=\"admin\" password=\"admin\" user_admin=\"admin\";\n");
   Scratch scratch;
   auto options = options_for("forbidden", 3);
@@ -414,7 +418,8 @@ TEST(KafkaWriter, NamesTheReplicasThatTheBrokersCannotGive) {
   ASSERT_TRUE(rig.until([&] { return rig.started().has_value(); }));
   ASSERT_FALSE(rig.started()->ok());
   EXPECT_EQ(rig.started()->error().code, Code::denied);
-  EXPECT_NE(rig.started()->error().detail.find("--replication-factor 3"), std::string::npos) << rig.started()->error().detail;
+  EXPECT_NE(rig.started()->error().detail.find("--replication-factor 3"), std::string::npos)
+      << rig.started()->error().detail;
 }
 
 // With another number of shards a node's progress would be looked for in the wrong partition, and all written again.
@@ -434,7 +439,8 @@ TEST(KafkaWriter, RefusesAnotherNumberOfShards) {
 }
 
 TEST(KafkaWriter, RefusesSettingsThatItsPromiseRestsOnAndSuchAsNoTransactionCanHave) {
-  const std::pair<const char*, const char*> settings[] = {{"acks", "1"}, {"transaction.timeout.ms", "2000"}, {"linger", "5"}};
+  const std::pair<const char*, const char*> settings[] = {
+      {"acks", "1"}, {"transaction.timeout.ms", "2000"}, {"linger", "5"}};
   for (const auto& [name, value] : settings) {
     Scratch scratch;
     auto options = options_for("settings");

@@ -35,7 +35,9 @@ std::vector<std::string> made_chunks(const RunStream& of, std::uint64_t first, s
     Event event;
     event.time = HybridTime::from_unix_ms(unix_ms + static_cast<std::int64_t>(seq) - 1);
     event.clock = ClockClass::synced;
-    event.kind = of.stream == Stream::alarm ? Kind::alarm : of.stream == Stream::telemetry ? Kind::telemetry : Kind::message;
+    event.kind = of.stream == Stream::alarm       ? Kind::alarm
+                 : of.stream == Stream::telemetry ? Kind::telemetry
+                                                  : Kind::message;
     event.subject = subject;
     event.device = device;
     event.content_type = "application/json";

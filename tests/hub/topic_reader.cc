@@ -19,13 +19,14 @@ using Handle = std::unique_ptr<T, Owned<T, destroy>>;
 Handle<rd_kafka_t, rd_kafka_destroy> open_consumer(const std::string& bootstrap, bool read_committed) {
   char why[256];
   rd_kafka_conf_t* conf = rd_kafka_conf_new();
-  for (const auto& [name, value] : std::map<std::string, std::string>{
-           {"bootstrap.servers", bootstrap},
-           {"isolation.level", read_committed ? "read_committed" : "read_uncommitted"},
-           {"enable.partition.eof", "true"},
-           {"fetch.wait.max.ms", "20"},
-           {"log_level", "2"}}) {
-    if (rd_kafka_conf_set(conf, name.c_str(), value.c_str(), why, sizeof why) != RD_KAFKA_CONF_OK) throw std::runtime_error(why);
+  for (const auto& [name, value] :
+       std::map<std::string, std::string>{{"bootstrap.servers", bootstrap},
+                                          {"isolation.level", read_committed ? "read_committed" : "read_uncommitted"},
+                                          {"enable.partition.eof", "true"},
+                                          {"fetch.wait.max.ms", "20"},
+                                          {"log_level", "2"}}) {
+    if (rd_kafka_conf_set(conf, name.c_str(), value.c_str(), why, sizeof why) != RD_KAFKA_CONF_OK)
+      throw std::runtime_error(why);
   }
   Handle<rd_kafka_t, rd_kafka_destroy> consumer(rd_kafka_new(RD_KAFKA_CONSUMER, conf, why, sizeof why));
   if (!consumer) throw std::runtime_error(why);
@@ -51,7 +52,8 @@ TopicRecord copy(const rd_kafka_message_t& message, const std::string& topic) {
   const char* name = nullptr;
   const void* value = nullptr;
   std::size_t size = 0;
-  for (std::size_t i = 0; rd_kafka_header_get_all(headers, i, &name, &value, &size) == RD_KAFKA_RESP_ERR_NO_ERROR; ++i) {
+  for (std::size_t i = 0; rd_kafka_header_get_all(headers, i, &name, &value, &size) == RD_KAFKA_RESP_ERR_NO_ERROR;
+       ++i) {
     record.headers[name] = std::string(static_cast<const char*>(value), size);
   }
   return record;
@@ -65,18 +67,22 @@ std::vector<TopicRecord> read_topics(const std::string& bootstrap, const std::st
   std::vector<TopicRecord> records;
   for (const std::string& suffix : suffixes) {
     const std::string name = prefix + "." + suffix;
-    const Handle<rd_kafka_topic_t, rd_kafka_topic_destroy> topic(rd_kafka_topic_new(consumer.get(), name.c_str(), nullptr));
+    const Handle<rd_kafka_topic_t, rd_kafka_topic_destroy> topic(
+        rd_kafka_topic_new(consumer.get(), name.c_str(), nullptr));
     const int partitions = partitions_of(consumer.get(), topic.get());
     for (int partition = 0; partition < partitions; ++partition) {
-      if (rd_kafka_consume_start(topic.get(), partition, RD_KAFKA_OFFSET_BEGINNING) != 0) throw std::runtime_error(name);
+      if (rd_kafka_consume_start(topic.get(), partition, RD_KAFKA_OFFSET_BEGINNING) != 0)
+        throw std::runtime_error(name);
       // A transaction that a killed writer left open hides what follows, until somebody ends it: wait for the end that
       // is one for everybody.
       for (int turns = 0;; ++turns) {
         if (turns == 2'000'000) throw std::runtime_error(name + ": no end in sight");
-        const Handle<rd_kafka_message_t, rd_kafka_message_destroy> message(rd_kafka_consume(topic.get(), partition, 1000));
+        const Handle<rd_kafka_message_t, rd_kafka_message_destroy> message(
+            rd_kafka_consume(topic.get(), partition, 1000));
         if (!message) continue;
         if (message->err == RD_KAFKA_RESP_ERR__PARTITION_EOF) break;
-        if (message->err != RD_KAFKA_RESP_ERR_NO_ERROR) throw std::runtime_error(name + ": " + rd_kafka_message_errstr(message.get()));
+        if (message->err != RD_KAFKA_RESP_ERR_NO_ERROR)
+          throw std::runtime_error(name + ": " + rd_kafka_message_errstr(message.get()));
         records.push_back(copy(*message, name));
       }
       rd_kafka_consume_stop(topic.get(), partition);
@@ -98,7 +104,8 @@ TopicContents check_topics(const std::string& bootstrap, const std::string& pref
       return found == record.headers.end() ? std::string() : found->second;
     };
     const std::string of = header("ce_run") + "/" + header("ce_stream");
-    const std::string where = record.topic + "[" + std::to_string(record.partition) + "]@" + std::to_string(record.offset);
+    const std::string where =
+        record.topic + "[" + std::to_string(record.partition) + "]@" + std::to_string(record.offset);
     const std::uint64_t seq = std::strtoull(header("ce_sequence").c_str(), nullptr, 10);
     ++contents.events;
     if (header("ce_id") != of + "/" + std::to_string(seq)) fault(where + ": ce_id " + header("ce_id"));
@@ -113,7 +120,9 @@ TopicContents check_topics(const std::string& bootstrap, const std::string& pref
   for (const auto& record : read_topics(bootstrap, prefix, {"progress"})) {
     if (record.key == "owner") continue;
     const std::uint64_t last = nlohmann::json::parse(record.value).at("last");
-    if (last <= progress[record.key]) fault("progress of " + record.key + " steps from " + std::to_string(progress[record.key]) + " to " + std::to_string(last));
+    if (last <= progress[record.key])
+      fault("progress of " + record.key + " steps from " + std::to_string(progress[record.key]) + " to " +
+            std::to_string(last));
     progress[record.key] = last;
   }
   if (progress != contents.last) fault("the progress topic and the data topics tell different last seqs");

@@ -24,7 +24,7 @@ std::vector<TopicRecord> read_topics(const std::string& bootstrap, const std::st
 struct TopicContents {
   std::map<std::string, std::uint64_t> last;  // "<run>/<stream>" -> last seq
   std::uint64_t events = 0;
-  std::vector<std::string> faults;            // what breaks exactly-once, first 20
+  std::vector<std::string> faults;  // what breaks exactly-once, first 20
 };
 // Every data topic: each (run, stream) is in one partition, begins with seq 1 and goes on without gap, repeat or step
 // back; ids fit; the progress topic says the same last seqs.

@@ -34,7 +34,9 @@ constexpr const char* trust_domain = "landfall";
 double cpu_seconds() {
   rusage usage{};
   getrusage(RUSAGE_SELF, &usage);
-  const auto seconds = [](const timeval& t) { return static_cast<double>(t.tv_sec) + static_cast<double>(t.tv_usec) * 1e-6; };
+  const auto seconds = [](const timeval& t) {
+    return static_cast<double>(t.tv_sec) + static_cast<double>(t.tv_usec) * 1e-6;
+  };
   return seconds(usage.ru_utime) + seconds(usage.ru_stime);
 }
 
@@ -112,7 +114,8 @@ std::vector<std::string> make_chunks(const RunStream& of, std::uint64_t events, 
     header.time_min = event_of(pool, names, header.first).time;
     header.time_max = event_of(pool, names, header.last).time;
     std::string rows;
-    for (std::uint64_t seq = header.first; seq <= header.last; ++seq) must(encode_row(event_of(pool, names, seq), rows));
+    for (std::uint64_t seq = header.first; seq <= header.last; ++seq)
+      must(encode_row(event_of(pool, names, seq), rows));
     hasher.extend_rows(chain, rows);
     header.chain_after = chain;
     chunks.push_back(encode_chunk(header, rows));
@@ -199,22 +202,33 @@ void produce(const std::string& bootstrap, std::uint32_t shard, const RunStream&
   for (const auto& [name, value] : settings) {
     if (rd_kafka_conf_set(conf, name, value, why, sizeof why) != RD_KAFKA_CONF_OK) throw std::runtime_error(why);
   }
-  std::unique_ptr<rd_kafka_t, void (*)(rd_kafka_t*)> producer(rd_kafka_new(RD_KAFKA_PRODUCER, conf, why, sizeof why), rd_kafka_destroy);
+  std::unique_ptr<rd_kafka_t, void (*)(rd_kafka_t*)> producer(rd_kafka_new(RD_KAFKA_PRODUCER, conf, why, sizeof why),
+                                                              rd_kafka_destroy);
   if (!producer) throw std::runtime_error(why);
   std::unique_ptr<rd_kafka_topic_t, void (*)(rd_kafka_topic_t*)> topic(
-      rd_kafka_topic_new(producer.get(), (std::string(prefix) + ".telemetry").c_str(), nullptr), rd_kafka_topic_destroy);
-  const std::string run = to_string(of.run), src = "spiffe://" + std::string(trust_domain) + "/node/" + to_string(of.run.node),
+      rd_kafka_topic_new(producer.get(), (std::string(prefix) + ".telemetry").c_str(), nullptr),
+      rd_kafka_topic_destroy);
+  const std::string run = to_string(of.run),
+                    src = "spiffe://" + std::string(trust_domain) + "/node/" + to_string(of.run.node),
                     time = "2025-06-15T15:06:40.001Z";
   for (std::uint64_t seq = 1; seq <= events; ++seq) {
     const Event event = event_of(pool, names, seq);
     const std::string sequence = std::to_string(seq), id = run + "/telemetry/" + sequence;
     rd_kafka_headers_t* headers = rd_kafka_headers_new(11);
-    const std::pair<std::string_view, std::string_view> list[] = {
-        {"ce_specversion", "1.0"}, {"ce_id", id},          {"ce_source", src},   {"ce_type", "landfall.telemetry"},
-        {"ce_time", time},         {"ce_subject", event.subject}, {"content-type", event.content_type}, {"ce_stream", "telemetry"},
-        {"ce_run", run},           {"ce_sequence", sequence}, {"ce_backfill", "true"}};
+    const std::pair<std::string_view, std::string_view> list[] = {{"ce_specversion", "1.0"},
+                                                                  {"ce_id", id},
+                                                                  {"ce_source", src},
+                                                                  {"ce_type", "landfall.telemetry"},
+                                                                  {"ce_time", time},
+                                                                  {"ce_subject", event.subject},
+                                                                  {"content-type", event.content_type},
+                                                                  {"ce_stream", "telemetry"},
+                                                                  {"ce_run", run},
+                                                                  {"ce_sequence", sequence},
+                                                                  {"ce_backfill", "true"}};
     for (const auto& [name, value] : list) {
-      rd_kafka_header_add(headers, name.data(), static_cast<ssize_t>(name.size()), value.data(), static_cast<ssize_t>(value.size()));
+      rd_kafka_header_add(headers, name.data(), static_cast<ssize_t>(name.size()), value.data(),
+                          static_cast<ssize_t>(value.size()));
     }
     while (rd_kafka_resp_err_t error = rd_kafka_producev(
                producer.get(), RD_KAFKA_V_RKT(topic.get()), RD_KAFKA_V_PARTITION(static_cast<std::int32_t>(shard)),
@@ -226,7 +240,8 @@ void produce(const std::string& bootstrap, std::uint32_t shard, const RunStream&
     }
     if (seq % kafka_batch_events_max == 0 || seq == events) rd_kafka_flush(producer.get(), 60000);
   }
-  if (rd_kafka_outq_len(producer.get()) != 0) throw std::runtime_error("some records were not acknowledged in a minute");
+  if (rd_kafka_outq_len(producer.get()) != 0)
+    throw std::runtime_error("some records were not acknowledged in a minute");
 }
 
 double run_idempotent(const std::string& bootstrap, int round, std::uint64_t each, const std::vector<std::string>& pool,
@@ -262,7 +277,8 @@ Transactional run_transactional(const fs::path& folder, const std::string& boots
   const auto events = static_cast<double>(each * shards);
   hub.drain(each * shards);
   const double seconds = bench_now() - began;
-  return {events / seconds, events / static_cast<double>(hub.status().transactions), (cpu_seconds() - cpu) / events * 1e6};
+  return {events / seconds, events / static_cast<double>(hub.status().transactions),
+          (cpu_seconds() - cpu) / events * 1e6};
 }
 
 BenchReport measure(const BenchOptions& options) {
@@ -270,7 +286,8 @@ BenchReport measure(const BenchOptions& options) {
   std::optional<TestBroker> broker;
   if (options.bootstrap.empty()) broker.emplace(fs::absolute(options.dir) / "kafka");
   const std::string bootstrap = broker ? broker->bootstrap() : options.bootstrap;
-  const std::uint64_t each = std::max<std::uint64_t>((options.events != 0 ? options.events : events_default) / shards, 1);
+  const std::uint64_t each =
+      std::max<std::uint64_t>((options.events != 0 ? options.events : events_default) / shards, 1);
   const std::vector<std::string> pool = bench_events();
   const Names names;
 

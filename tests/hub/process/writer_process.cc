@@ -16,7 +16,8 @@ int main(int argc, char** argv) {
   options.topic_prefix = argv[3];
   options.shards = static_cast<std::uint32_t>(std::atoi(argv[4]));
   if (argc == 8) {
-    options.extra = {{"transaction.timeout.ms", argv[7]}, {"message.timeout.ms", "1500"}, {"socket.timeout.ms", "1500"}};
+    options.extra = {
+        {"transaction.timeout.ms", argv[7]}, {"message.timeout.ms", "1500"}, {"socket.timeout.ms", "1500"}};
   }
   const int nodes = std::atoi(argv[5]);
   const std::uint64_t last = std::strtoull(argv[6], nullptr, 10);
