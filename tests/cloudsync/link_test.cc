@@ -3,6 +3,8 @@
 // is sent twice where nothing is lost.
 #include <gtest/gtest.h>
 
+#include <optional>
+
 #include "tests/sim/world.h"
 
 namespace landfall::sim {
@@ -134,6 +136,53 @@ TEST(Link, HubKeepsTheRunsOfOneEdgeFromAnother) {
   EXPECT_TRUE(second.of_node(world.edge(0).self.node).empty());
   EXPECT_EQ(second.max({world.hub().log->run(), Stream::document}), 5u);
   EXPECT_EQ(second.max({world.hub().log->run(), Stream::telemetry}), 0u);
+}
+
+TEST(Link, HeldLinkGathersABacklogThatReleaseDelivers) {
+  World world(10, {.edges = 1});
+  World::Node& edge = world.edge(0);
+  world.run_for(60s);
+  edge.network.hold(true);
+  world.run_for(1s);
+  append(world, edge, Stream::alarm, 4, 20);
+  world.run_for(1h);
+  EXPECT_FALSE(edge.replicator->peers().front().connected);
+  EXPECT_EQ(edge.replicator->backlog()[1], 4u);
+  edge.network.hold(false);
+  world.run_for(60s);
+  EXPECT_TRUE(edge.replicator->peers().front().in_sync);
+  EXPECT_EQ(edge.replicator->backlog()[1], 0u);
+}
+
+TEST(Link, StoppedHubSaysSoAndTakesNoMore) {
+  World world(11, {.edges = 2});
+  world.run_for(60s);
+  world.hub().replicator->stop();
+  world.run_for(100ms);
+  for (std::size_t i = 0; i < 2; ++i) {
+    const auto status = world.edge(i).replicator->peers().front();
+    EXPECT_FALSE(status.connected);
+    EXPECT_NE(status.last_error.find("node stops"), std::string::npos) << status.last_error;
+    EXPECT_EQ(status.refused, 0u);
+  }
+  append(world, world.edge(0), Stream::alarm, 1, 20);
+  world.run_for(60s);
+  EXPECT_EQ(world.hub().log->received().max({world.edge(0).log->run(), Stream::alarm}), 0u);
+}
+
+TEST(Link, NewerLinkOfANodeReplacesTheOlder) {
+  World world(12, {.edges = 1});
+  world.run_for(60s);
+  // Each end hears of it or not: where only the edge does, it dials while the hub still holds the dead link.
+  for (int i = 0; i < 8; ++i) {
+    world.medium().cut(world.edge(0).network, world.hub().network, 1s, false);
+    world.run_for(5min);
+  }
+  append(world, world.edge(0), Stream::alarm, 1, 20);
+  world.run_for(10min);
+  ASSERT_EQ(world.hub().replicator->peers().size(), 1u);
+  EXPECT_TRUE(world.in_sync());
+  EXPECT_GT(world.hub().replicator->peers().front().sessions, 4u);
 }
 
 TEST(Link, BacklogAndAckMarkOutliveARestart) {

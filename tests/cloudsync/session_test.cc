@@ -2,6 +2,9 @@
 // nothing again without need; ends with a typed error, and nothing applied, on any fault of the peer.
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <map>
+
 #include "schemas/chunk.h"
 #include "schemas/sync_messages.h"
 #include "tests/cloudsync/joined.h"

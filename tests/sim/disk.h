@@ -3,7 +3,7 @@
 #include <array>
 #include <deque>
 #include <map>
-#include <set>
+#include <optional>
 #include <string>
 #include <vector>
 

@@ -3,6 +3,7 @@
 #include <functional>
 #include <map>
 #include <queue>
+#include <tuple>
 #include <unordered_map>
 #include <vector>
 
