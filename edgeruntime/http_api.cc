@@ -1,5 +1,6 @@
 #include "edgeruntime/http_api.h"
 
+#include <atomic>
 #include <condition_variable>
 #include <cstring>
 #include <mutex>
@@ -72,8 +73,12 @@ struct HttpApi::Impl {
   Loop& loop;
   HttpApiOptions options;
   std::shared_ptr<Shared> shared = std::make_shared<Shared>();
-  std::vector<std::unique_ptr<httplib::Server>> servers;
-  std::vector<std::thread> threads;
+  struct Listener {
+    std::unique_ptr<httplib::Server> server;
+    std::thread thread;
+    std::atomic<bool> ended = false;
+  };
+  std::vector<std::unique_ptr<Listener>> listeners;
 
   void answer(const httplib::Request& request, httplib::Response& response) {
     ApiRequest asked{request.method, request.path, {}, request.body, request.get_header_value("Content-Type")};
@@ -122,8 +127,12 @@ struct HttpApi::Impl {
   }
 
   void run(std::unique_ptr<httplib::Server> server) {
-    threads.emplace_back([raw = server.get()] { raw->listen_after_bind(); });
-    servers.push_back(std::move(server));
+    auto& listener = *listeners.emplace_back(std::make_unique<Listener>());
+    listener.server = std::move(server);
+    listener.thread = std::thread([&listener] {
+      listener.server->listen_after_bind();
+      listener.ended = true;
+    });
   }
 
   Status listen_unix() {
@@ -167,8 +176,7 @@ struct HttpApi::Impl {
 HttpApi::HttpApi(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 
 Result<std::unique_ptr<HttpApi>> HttpApi::start(Loop& loop, HttpApiOptions options, Handler handler) {
-  auto api =
-      std::unique_ptr<HttpApi>(new HttpApi(std::unique_ptr<Impl>(new Impl{loop, std::move(options), {}, {}, {}})));
+  auto api = std::unique_ptr<HttpApi>(new HttpApi(std::unique_ptr<Impl>(new Impl{loop, std::move(options), {}, {}})));
   auto& impl = *api->impl_;
   impl.shared = std::make_shared<Shared>();
   impl.shared->handler = std::move(handler);
@@ -186,11 +194,11 @@ HttpApi::~HttpApi() {
       waiting->set(problem(503, "Stopping", "the node stopped before it answered: look once it runs again"));
     }
   }
-  for (std::size_t i = 0; i < impl_->servers.size(); ++i) {
+  for (const auto& listener : impl_->listeners) {
     // stop() does nothing until the thread has come to accept.
-    while (!impl_->servers[i]->is_running()) std::this_thread::yield();
-    impl_->servers[i]->stop();
-    impl_->threads[i].join();
+    while (!listener->server->is_running() && !listener->ended) std::this_thread::yield();
+    listener->server->stop();
+    listener->thread.join();
   }
   std::error_code ignored;
   std::filesystem::remove(impl_->options.socket, ignored);

@@ -127,6 +127,10 @@ class HubNode final : public NodeBody {
         {"stuck_total", "Shard threads given up by the watchdog.", static_cast<double>(kafka.stuck), true},
     };
     if (!kafka_refusal_.empty()) status.reasons.push_back("kafka: " + kafka_refusal_);
+    if (kafka_refusal_.empty() && kafka.last_error.empty() && !kafka.topics_ready) {
+      status.reasons.push_back("kafka: no broker of " + config_.kafka.bootstrap +
+                               " has answered yet: edges keep their events");
+    }
     if (!kafka.last_error.empty()) status.reasons.push_back("kafka: " + kafka.last_error);
     if (kafka.shards_fenced > 0)
       status.reasons.push_back("kafka: another hub has taken shards of this one: end it, or this one");

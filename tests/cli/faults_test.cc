@@ -92,6 +92,34 @@ TEST(Faults, UnwritableFolderIsNamed) {
   EXPECT_TRUE(holds(run.err, {fleet.dir("hub"), "may not write"}));
 }
 
+TEST(Faults, FullDiskEndsTheNodeAndKeepsWhatWasAcknowledged) {
+  Fleet fleet;
+  fleet.hub.start_on_small_disk(1 << 20);
+  fleet.hub.await_ready();
+  // Sixty kilobytes that zstd cannot shorten.
+  std::string noise;
+  std::uint64_t state = 7;
+  while (noise.size() < 60'000) {
+    state = state * 6364136223846793005u + 1442695040888963407u;
+    noise += "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ-_"[state >> 58];
+  }
+  std::uint64_t acknowledged = 0;
+  while (acknowledged < 100) {
+    const auto reply = call_api(fleet.folder / "hub/landfall.sock", "POST", "/v1/events",
+                                R"({"subject": "s", "payload": ")" + noise + "\"}");
+    if (!reply || reply->status != 200) break;
+    ++acknowledged;
+  }
+  EXPECT_EQ(fleet.hub.wait(), 75) << fleet.hub.said();
+  EXPECT_GT(acknowledged, 3u);
+  EXPECT_LT(acknowledged, 100u) << "the disk never filled up";
+  const auto verified = landfall({"log", "verify", "--dir", fleet.dir("hub"), "--json"});
+  EXPECT_EQ(verified.exit_code, 0) << verified.err;
+  EXPECT_GE(verified.json()["events_by_stream"]["telemetry"], acknowledged);
+  fleet.hub.start();
+  EXPECT_GE(count(fleet.hub.await_ready(), "telemetry", "own"), acknowledged);
+}
+
 TEST(Faults, RoleOfTheFolderIsRespected) {
   const Fleet fleet;
   const auto run = landfall({"edge", "run", "--dir", fleet.dir("hub")});

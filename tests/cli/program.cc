@@ -6,6 +6,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -26,7 +27,8 @@ std::string read_file(const std::filesystem::path& file) {
 
 int exit_code_of(int status) { return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status); }
 
-pid_t spawn(const std::vector<std::string>& arguments, int in, int out, int err) {
+pid_t spawn_program(const std::vector<std::string>& arguments, int in, int out, int err,
+                    std::uint64_t file_bytes_max = 0) {
   std::vector<char*> argv;
   std::string program = LANDFALL_PROGRAM;
   argv.push_back(program.data());
@@ -36,6 +38,11 @@ pid_t spawn(const std::vector<std::string>& arguments, int in, int out, int err)
   const pid_t pid = ::fork();
   if (pid != 0) return pid;
   ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+  if (file_bytes_max != 0) {
+    const rlimit limit{file_bytes_max, file_bytes_max};
+    ::setrlimit(RLIMIT_FSIZE, &limit);
+    ::signal(SIGXFSZ, SIG_IGN);
+  }
   ::dup2(in, 0);
   ::dup2(out, 1);
   ::dup2(err, 2);
@@ -65,7 +72,7 @@ Ended landfall(const std::vector<std::string>& arguments, const std::string& inp
   const int in = open_or_die(folder / "in", O_RDONLY);
   const int out = open_or_die(folder / "out", O_WRONLY | O_CREAT),
             err = open_or_die(folder / "err", O_WRONLY | O_CREAT);
-  const pid_t pid = spawn(arguments, in, out, err);
+  const pid_t pid = spawn_program(arguments, in, out, err);
   int status = 0;
   ::waitpid(pid, &status, 0);
   for (const int fd : {in, out, err}) ::close(fd);
@@ -79,10 +86,13 @@ Running::~Running() {
   if (pid_ != 0) stop();
 }
 
-void Running::start() {
+void Running::start() { spawn(0); }
+void Running::start_on_small_disk(std::uint64_t file_bytes_max) { spawn(file_bytes_max); }
+
+void Running::spawn(std::uint64_t file_bytes_max) {
   const int null = open_or_die("/dev/null", O_RDONLY);
   const int out = open_or_die(dir_.string() + ".said", O_WRONLY | O_CREAT | O_APPEND);
-  pid_ = spawn({role_, "run", "--dir", dir_.string()}, null, out, out);
+  pid_ = spawn_program({role_, "run", "--dir", dir_.string()}, null, out, out, file_bytes_max);
   ::close(null);
   ::close(out);
 }

@@ -37,6 +37,8 @@ class Running {
   Running& operator=(const Running&) = delete;
 
   void start();
+  // As start(), with every file limited to so many bytes: writing beyond fails, as on a full disk.
+  void start_on_small_disk(std::uint64_t file_bytes_max);
   int stop();  // SIGTERM; returns the exit code
   void kill9();
   int wait();  // until it has ended by itself
@@ -52,6 +54,7 @@ class Running {
 
  private:
   int reap(bool block);
+  void spawn(std::uint64_t file_bytes_max);
   std::string role_;
   std::filesystem::path dir_;
   pid_t pid_ = 0;

@@ -16,6 +16,7 @@ void add_bench(CLI::App& program, int& exit_code) {
       program.add_subcommand("bench", "Measures this machine: ours and the references in turn, in the same run.");
   bench->require_subcommand(1);
   auto options = std::make_shared<BenchOptions>();
+  options->dir = "landfall-bench";
   const auto add = [&](const char* name, const char* about, int (*run)(const BenchOptions&)) {
     auto* command = bench->add_subcommand(name, about);
     command
@@ -32,7 +33,7 @@ void add_bench(CLI::App& program, int& exit_code) {
     command->add_option("--data", options->data, "Folder with real samples, where the bench has cases for them");
     command->add_option("--bootstrap", options->bootstrap, "Kafka broker, for the kafka bench");
     command->add_flag("--json", options->json, "Print one JSON object");
-    command->footer(std::string("Example: landfall bench ") + name + " --dir /tmp/landfall-bench");
+    command->footer(std::string("Example: landfall bench ") + name + " --json");
     command->callback([options, run, &exit_code] { exit_code = run(*options); });
   };
   add("append", "Durable appends of 200-byte events, against RocksDB and a raw file.", bench_append);
