@@ -10,7 +10,6 @@ namespace {
 
 using namespace std::chrono_literals;
 
-constexpr std::uint64_t end_unknown = ~std::uint64_t{0};
 constexpr std::size_t first_bulk_stream = 3;
 // Of one byte in share, against stream 3.
 constexpr std::array<std::uint64_t, stream_count> share_cost = {0, 0, 0, 1, 2, 4, 8};
@@ -44,9 +43,9 @@ void Outbox::offer(std::uint8_t streams, Instant now) {
 void Outbox::rescan(std::size_t stream, Instant now) {
   if (!offered(streams_, stream)) return;
   for (const RunId& run : log_.runs()) {
-    if (run.node != self_ || peer_have_.folded(run) || lanes_[stream].contains(run)) continue;
+    if (run.node != self_ || lanes_[stream].contains(run)) continue;
     const RunStream of{run, static_cast<Stream>(stream)};
-    const std::uint64_t end = log_.received().folded(run) ? end_unknown : log_.received().max(of);
+    const std::uint64_t end = log_.received().max(of);
     const std::uint64_t base = peer_have_.base(of);
     if (end <= base) continue;
     if (!lane_with_more(stream)) waiting_since_[stream] = now;
@@ -78,11 +77,6 @@ void Outbox::peer_holds(ReceivedContext have, Instant now) {
       std::ranges::sort(flight);
       lane.ready.clear();
       lane.again.clear();
-      if (peer_have_.folded(run)) {
-        lane.next = 1;
-        lane.end = 0;
-        continue;
-      }
       lane.next = peer_have_.base(of) + 1;
       for (const auto& [first, last] : flight) {
         if (first > lane.next) lane.again.push_back({of, lane.next, first - 1});

@@ -60,7 +60,7 @@ class Outbox {
   };
   struct Lane {  // one own (run, stream)
     std::uint64_t next = 1;  // first seq not yet read
-    std::uint64_t end = 0;   // last seq there is; the highest number where only reading can tell
+    std::uint64_t end = 0;   // last seq there is
     std::deque<Piece> ready;
     std::deque<Log::Range> again;
     std::deque<Sent> sent;   // by order

@@ -140,17 +140,11 @@ class LinkedReplicator final : public Replicator {
   std::array<std::uint64_t, stream_count> backlog() const override {
     std::array<std::uint64_t, stream_count> events{};
     const ReceivedContext& committed = committed_by_peers();
-    const auto owe = [&](const RunStream& of, std::uint64_t last) {
-      for (const auto& range : committed.missing(of, 1, last)) events[static_cast<std::size_t>(of.stream)] += range.last - range.first + 1;
-    };
     for (const RunStream& of : log_.received().streams()) {
-      if (of.run.node == self_ && !committed.folded(of.run)) owe(of, log_.received().max(of));
-    }
-    for (const RunId& run : log_.runs()) {
-      if (run.node != self_) continue;
-      const auto start = start_of(run);  // a folded run's last seqs stand in its successor's first event
-      if (!start || !log_.received().folded(start->parent) || committed.folded(start->parent)) continue;
-      for (const RunStart::Head& head : start->parent_heads) owe({start->parent, head.stream}, head.last);
+      if (of.run.node != self_) continue;
+      for (const auto& range : committed.missing(of, 1, log_.received().max(of))) {
+        events[static_cast<std::size_t>(of.stream)] += range.last - range.first + 1;
+      }
     }
     return events;
   }
@@ -217,17 +211,6 @@ class LinkedReplicator final : public Replicator {
     for (auto& [node, known] : known_) {
       if (known.session) run(known, known.session->on_appended(range, loop_.now()));
     }
-  }
-
-  std::optional<RunStart> start_of(const RunId& run) const {
-    const auto chunks = log_.read({run, Stream::control}, 1, 1);
-    if (!chunks.ok() || chunks->empty() || chunks->front().header.first != 1) return std::nullopt;
-    const auto decoded = decode_chunk(chunks->front().bytes);
-    if (!decoded.ok()) return std::nullopt;
-    const auto event = decode_row(RowReader(decoded->rows).next());
-    if (!event.ok() || event->kind != Kind::run_start) return std::nullopt;
-    auto start = decode_run_start(event->payload);
-    return start.ok() ? std::optional(std::move(*start)) : std::nullopt;
   }
 
   Known* of_link(Link& link) {

@@ -265,13 +265,7 @@ void Session::send_ack(Instant now, Effects& effects) {
   const ReceivedContext& committed = committed_();
   Ack ack;
   ReceivedContext entries;
-  // A run that is complete here may have folded, and then only the node's whole context can say so.
-  const bool folded = std::ranges::any_of(ack_due_, [&](const RunStream& of) { return committed.folded(of.run); });
-  if (folded) {
-    entries = committed.of_node(peer_.node);
-  } else {
-    for (const RunStream& of : ack_due_) entries.join(committed.of_stream(of));
-  }
+  for (const RunStream& of : ack_due_) entries.join(committed.of_stream(of));
   ack.committed = entries.encode();
   ack.credit_bytes = static_cast<std::uint32_t>(options_.credit_bytes);
   send(FrameType::ack, encode(ack), now, effects);

@@ -45,12 +45,10 @@ Status ReceivedContext::add(const RunStream& of, std::uint64_t first, std::uint6
   if (at != entries_.end() && at->first == of) {
     LANDFALL_TRY(add_to(at->second, first, last));
   } else {
-    if (folded(of.run)) return ok();
     Entry entry;
     LANDFALL_TRY(add_to(entry, first, last));
     entries_.emplace_hint(at, of, std::move(entry));
   }
-  if (!seals_.empty() && seals_.contains(of.run)) fold_ready(of.run);
   return ok();
 }
 
@@ -64,7 +62,7 @@ bool ReceivedContext::contains(const Dot& dot) const { return contains({dot.run,
 bool ReceivedContext::contains(const RunStream& of, std::uint64_t first, std::uint64_t last) const {
   if (first == 0 || first > last) return false;
   const Entry* entry = find(of);
-  if (entry == nullptr) return folded(of.run);
+  if (entry == nullptr) return false;
   if (last <= entry->base) return true;
   return first > entry->base + 1 && entry->above.contains_all(first, last);
 }
@@ -85,7 +83,7 @@ std::vector<ReceivedContext::Range> ReceivedContext::missing(const RunStream& of
   first = std::max<std::uint64_t>(first, 1);
   const Entry* entry = find(of);
   if (entry == nullptr) {
-    if (first <= last && !folded(of.run)) ranges.push_back({first, last});
+    if (first <= last) ranges.push_back({first, last});
     return ranges;
   }
   std::uint64_t next = std::max(first, entry->base + 1);
@@ -99,65 +97,7 @@ std::vector<ReceivedContext::Range> ReceivedContext::missing(const RunStream& of
   return ranges;
 }
 
-bool ReceivedContext::folded(const RunId& run) const {
-  const auto names = folded_.find(run.node);
-  if (names == folded_.end()) return false;
-  return std::binary_search(names->second.begin(), names->second.end(), Name{run.counter, run.nonce});
-}
-
-bool ReceivedContext::seal(const RunId& run, const RunId& parent, const std::array<std::uint64_t, stream_count>& finals) {
-  if (run.is_none()) return false;
-  if (folded(run)) return true;
-  Seal& seal = seals_.try_emplace(run, Seal{parent, {}}).first->second;
-  // Forks may name different ends: the run is complete where it has all of them.
-  for (std::size_t i = 0; i < stream_count; ++i) seal.finals[i] = std::max(seal.finals[i], finals[i]);
-  seal.parent = std::max(seal.parent, parent);
-  fold_ready(run);
-  return folded(run);
-}
-
-// Looks at bases alone: they only grow, so replicas that join in any order fold the same runs.
-bool ReceivedContext::complete(const RunId& run, const Seal& seal) const {
-  if (!seal.parent.is_none() && !folded(seal.parent)) return false;
-  for (std::size_t i = 0; i < stream_count; ++i) {
-    const Entry* entry = find({run, static_cast<Stream>(i)});
-    if ((entry == nullptr ? 0 : entry->base) < seal.finals[i]) return false;
-  }
-  return true;
-}
-
-void ReceivedContext::fold(const RunId& run) {
-  entries_.erase(entries_.lower_bound({run, Stream{}}), entries_.upper_bound({run, static_cast<Stream>(stream_count - 1)}));
-  seals_.erase(run);
-  std::vector<Name>& names = folded_[run.node];
-  const Name name{run.counter, run.nonce};
-  const auto at = std::lower_bound(names.begin(), names.end(), name);
-  if (at == names.end() || *at != name) names.insert(at, name);
-}
-
-// Folds `run` if it can, and then whatever waited for it. Folding adds to no entry, so only children can follow.
-void ReceivedContext::fold_ready(RunId run) {
-  std::vector<RunId> ready{run};
-  while (!ready.empty()) {
-    run = ready.back();
-    ready.pop_back();
-    const auto seal = seals_.find(run);
-    if (seal == seals_.end() || !complete(run, seal->second)) continue;
-    fold(run);
-    for (const auto& [child, waiting] : seals_) {
-      if (waiting.parent == run) ready.push_back(child);
-    }
-  }
-}
-
-void ReceivedContext::fold_all_ready() {
-  std::vector<RunId> sealed;
-  for (const auto& [run, seal] : seals_) sealed.push_back(run);
-  for (const RunId& run : sealed) fold_ready(run);
-}
-
 void ReceivedContext::join_entry(const RunStream& of, const Entry& entry) {
-  if (folded(of.run)) return;
   Entry& mine = entries_[of];
   if (mine.base < entry.base) {
     mine.base = entry.base;
@@ -174,12 +114,7 @@ void ReceivedContext::join_entry(const RunStream& of, const Entry& entry) {
 
 void ReceivedContext::join(const ReceivedContext& other) {
   if (&other == this) return;
-  for (const auto& [node, names] : other.folded_) {
-    for (const Name& name : names) fold({node, name.counter, name.nonce});
-  }
   for (const auto& [of, entry] : other.entries_) join_entry(of, entry);
-  for (const auto& [run, seal] : other.seals_) this->seal(run, seal.parent, seal.finals);
-  fold_all_ready();
 }
 
 ReceivedContext ReceivedContext::of_node(const NodeId& node) const {
@@ -187,8 +122,6 @@ ReceivedContext ReceivedContext::of_node(const NodeId& node) const {
   for (auto at = entries_.lower_bound({{node, 0, 0}, Stream{}}); at != entries_.end() && at->first.run.node == node; ++at) {
     part.entries_.insert(part.entries_.end(), *at);
   }
-  for (auto at = seals_.lower_bound({node, 0, 0}); at != seals_.end() && at->first.node == node; ++at) part.seals_.insert(*at);
-  if (const auto names = folded_.find(node); names != folded_.end()) part.folded_.insert(*names);
   return part;
 }
 
@@ -205,10 +138,6 @@ std::vector<RunStream> ReceivedContext::streams() const {
   return streams;
 }
 
-bool ReceivedContext::empty() const { return entries_.empty() && folded_.empty(); }
-
-bool operator==(const ReceivedContext& a, const ReceivedContext& b) {
-  return a.entries_ == b.entries_ && a.folded_ == b.folded_;
-}
+bool ReceivedContext::empty() const { return entries_.empty(); }
 
 }  // namespace landfall

@@ -1,6 +1,5 @@
 #pragma once
 
-#include <array>
 #include <cstdint>
 #include <map>
 #include <optional>
@@ -18,7 +17,12 @@ namespace landfall {
 // Which events are durably here: run, stream -> contiguous base + Roaring set above it (crdt.md 1.7; Goncalves et al.,
 // DottedDB, SRDS 2017). The shared causal context of every object: no tombstones, no version vector per key.
 //
-// A value: no I/O, no clock, any thread. Join is set union: commutative, associative, idempotent.
+// A run that ended stands here by its last seqs for ever, like one that goes on. Nothing but seqs that came makes
+// contains() true: who names a run's end may be wrong (a cloned disk, a restored backup), and what comes after that end
+// must count as missing until it is here.
+//
+// A value: no I/O, no clock, any thread. Join is set union: commutative, associative, idempotent. Each set has one
+// representation: the base is as high as it can be, a (run, stream) of which nothing is here has no entry.
 class ReceivedContext {
  public:
   struct Range {
@@ -38,38 +42,28 @@ class ReceivedContext {
   // What of first..last is not here, in order.
   std::vector<Range> missing(const RunStream& of, std::uint64_t first, std::uint64_t last) const;
 
-  // A run is sealed once its successor has named its last seqs. A sealed run that is complete here, and whose parent is
-  // folded or none, folds: its entries go, its name stays in the node's folded list, and contains() is true for all of
-  // it. A run that cannot fold yet is remembered and folds in the add() or join() that completes it; what is remembered
-  // is not part of the value: neither compared nor encoded. Returns true where this run folded, now or before. `finals`
-  // are last seqs by stream, 0 for none. A successor that lost acknowledged events of the run must not seal it.
-  bool seal(const RunId& run, const RunId& parent, const std::array<std::uint64_t, stream_count>& finals);
-  bool folded(const RunId& run) const;
-
   // Dots that would pass received_context_above_max are left out: they count as missing.
   void join(const ReceivedContext& other);
   // Only what concerns runs of `node`.
   ReceivedContext of_node(const NodeId& node) const;
   // Only the entries of `of`.
   ReceivedContext of_stream(const RunStream& of) const;
-  std::vector<RunStream> streams() const;  // with entries, ordered; folded runs are not listed
+  std::vector<RunStream> streams() const;  // with entries, ordered
   bool empty() const;
 
   // The wire form (crdt/README.md): per entry the smallest of {base only, varint intervals, Roaring of received, Roaring
-  // of gaps}, and folded lists as names. decode accepts any bytes, allocates at most a small multiple of the input and
+  // of gaps}. decode accepts any bytes, allocates at most a small multiple of the input and
   // refuses over the limits in schemas/limits.h; no bytes are the empty context. Equal contexts encode to equal bytes.
   // Errors: `corrupt`, `out_of_range`.
   std::string encode() const;
   static Result<ReceivedContext> decode(std::string_view bytes);
 
-  // Entry-wise, for storage in one row per (run, stream) and one per node. Decoding joins what it reads; an entry of a
-  // folded run is left out. Errors as decode; nothing is joined then.
+  // Entry-wise, for storage in one row per (run, stream). Decoding joins what it reads. Errors as decode; nothing is
+  // joined then.
   std::string encode_entry(const RunStream& of) const;
   Status decode_entry(const RunStream& of, std::string_view bytes);
-  std::string encode_folded(const NodeId& node) const;
-  Status decode_folded(const NodeId& node, std::string_view bytes);
 
-  friend bool operator==(const ReceivedContext& a, const ReceivedContext& b);
+  friend bool operator==(const ReceivedContext&, const ReceivedContext&) = default;
 
  private:
   struct Entry {
@@ -79,10 +73,6 @@ class ReceivedContext {
     void advance();  // moves the base over what is contiguous to it
     friend bool operator==(const Entry&, const Entry&) = default;
   };
-  struct Seal {
-    RunId parent;
-    std::array<std::uint64_t, stream_count> finals{};
-  };
   struct Name {  // of a run, within its node
     std::uint32_t counter, nonce;
     friend auto operator<=>(const Name&, const Name&) = default;
@@ -90,10 +80,6 @@ class ReceivedContext {
 
   static Status add_to(Entry& entry, std::uint64_t first, std::uint64_t last);
   const Entry* find(const RunStream& of) const;
-  bool complete(const RunId& run, const Seal& seal) const;
-  void fold(const RunId& run);
-  void fold_ready(RunId run);
-  void fold_all_ready();
   void join_entry(const RunStream& of, const Entry& entry);
 
   static void encode_entry_to(const Entry& entry, std::string& bytes);
@@ -102,9 +88,7 @@ class ReceivedContext {
   static Status decode_names_from(std::string_view& bytes, std::vector<Name>& names);
   static Status decode_node_from(std::string_view& bytes, const NodeId& node, ReceivedContext& context);
 
-  std::map<RunStream, Entry> entries_;               // none is empty, none belongs to a folded run
-  std::map<NodeId, std::vector<Name>> folded_;       // ascending, none is empty
-  std::map<RunId, Seal> seals_;                      // of runs that cannot fold yet
+  std::map<RunStream, Entry> entries_;  // none is empty
 };
 
 }  // namespace landfall

@@ -210,7 +210,6 @@ Status ReceivedContext::decode_names_from(std::string_view& bytes, std::vector<N
 std::string ReceivedContext::encode() const {
   std::set<NodeId> nodes;
   for (const auto& [of, entry] : entries_) nodes.insert(of.run.node);
-  for (const auto& [node, names] : folded_) nodes.insert(node);
 
   std::string bytes(1, version);
   append_varint(bytes, nodes.size());
@@ -231,15 +230,13 @@ std::string ReceivedContext::encode() const {
         encode_entry_to(at->second, bytes);
       }
     }
-    const auto folded = folded_.find(node);
-    encode_names_to(folded == folded_.end() ? std::vector<Name>{} : folded->second, bytes);
   }
   return bytes;
 }
 
 // Reads what follows a node's id.
 Status ReceivedContext::decode_node_from(std::string_view& bytes, const NodeId& node, ReceivedContext& context) {
-  std::vector<Name> runs, folded;
+  std::vector<Name> runs;
   LANDFALL_TRY(decode_names_from(bytes, runs));
   for (const Name& name : runs) {
     if (bytes.empty()) return corrupt("run cut off");
@@ -256,12 +253,7 @@ Status ReceivedContext::decode_node_from(std::string_view& bytes, const NodeId& 
       context.entries_.emplace_hint(context.entries_.end(), of, std::move(entry));
     }
   }
-  LANDFALL_TRY(decode_names_from(bytes, folded));
-  for (const Name& name : runs) {
-    if (std::binary_search(folded.begin(), folded.end(), name)) return corrupt("folded run with entries");
-  }
-  if (runs.empty() && folded.empty()) return corrupt("node without runs");
-  if (!folded.empty()) context.folded_.emplace_hint(context.folded_.end(), node, std::move(folded));
+  if (runs.empty()) return corrupt("node without runs");
   return ok();
 }
 
@@ -302,24 +294,6 @@ Status ReceivedContext::decode_entry(const RunStream& of, std::string_view bytes
   if (!bytes.empty()) return corrupt("bytes after the end of an entry");
   if (entry == Entry{}) return ok();
   join_entry(of, entry);
-  if (!seals_.empty()) fold_ready(of.run);
-  return ok();
-}
-
-std::string ReceivedContext::encode_folded(const NodeId& node) const {
-  std::string bytes;
-  const auto names = folded_.find(node);
-  encode_names_to(names == folded_.end() ? std::vector<Name>{} : names->second, bytes);
-  return bytes;
-}
-
-Status ReceivedContext::decode_folded(const NodeId& node, std::string_view bytes) {
-  if (bytes.size() > received_context_bytes_max) return over("bytes");
-  std::vector<Name> names;
-  LANDFALL_TRY(decode_names_from(bytes, names));
-  if (!bytes.empty()) return corrupt("bytes after the end of a folded list");
-  for (const Name& name : names) fold({node, name.counter, name.nonce});
-  fold_all_ready();
   return ok();
 }
 

@@ -2,16 +2,12 @@
 
 #include <array>
 #include <cstdint>
-#include <map>
-#include <set>
 
 #include "eventlog/log.h"
-#include "schemas/event.h"
 
 namespace landfall {
 
-// Counts a log's events by stream for status: since the process started, and held altogether. A folded run's own
-// entries are gone from the received context; its last seqs stand in the first event of its successor.
+// Counts a log's events by stream for status: since the process started, and held altogether.
 //
 // Loop thread only. The Log must outlive it.
 class EventCounts {
@@ -27,16 +23,12 @@ class EventCounts {
   struct Held {
     ByStream own{}, foreign{};
   };
-  Held held();
+  Held held() const;
 
  private:
-  void learn(const RunId& run);
-
   Log& log_;
   Log::Subscription subscription_;
   ByStream appended_{}, received_{};
-  std::set<RunId> learned_;                             // runs whose first event was read
-  std::map<RunId, std::vector<RunStart::Head>> heads_;  // by the parent that they belong to
 };
 
 }  // namespace landfall

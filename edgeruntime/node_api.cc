@@ -149,7 +149,9 @@ ApiReply NodeBody::answer_events(const ApiRequest& request) const {
     const auto found = log_->find(subject, [&](const Log::StoredChunk& chunk) { return take(chunk, 1); });
     if (!found) return problem_of(found.error());
   } else {
-    for (const auto& of : log_->received().streams()) {
+    auto streams = log_->received().streams();
+    std::ranges::reverse(streams);  // a node's newest runs first: the bound is for the old ones
+    for (const auto& of : streams) {
       const auto last = log_->received().max(of);
       const auto from = last > limit ? last - limit + 1 : 1;
       const auto read = log_->read(of, from, listing_bytes_max);

@@ -1,5 +1,7 @@
 #include "eventlog/layout.h"
 
+#include <cstring>
+
 namespace landfall::layout {
 namespace {
 
@@ -67,8 +69,23 @@ std::string context_key(Handle handle, Stream stream) {
   return key;
 }
 
-std::string folded_key(const NodeId& node) {
-  return "f/" + std::string(reinterpret_cast<const char*>(node.bytes.data()), node.bytes.size());
+std::string fork_key(const RunId& run) {
+  std::string key(fork_prefix);
+  key.append(reinterpret_cast<const char*>(run.node.bytes.data()), run.node.bytes.size());
+  append_little(key, run.counter, 4);
+  append_little(key, run.nonce, 4);
+  return key;
+}
+
+std::optional<RunId> parse_fork_key(std::string_view key) {
+  RunId run;
+  constexpr std::size_t node_bytes = sizeof run.node.bytes;
+  if (key.size() != fork_prefix.size() + node_bytes + 8 || !key.starts_with(fork_prefix)) return std::nullopt;
+  key.remove_prefix(fork_prefix.size());
+  std::memcpy(run.node.bytes.data(), key.data(), node_bytes);
+  run.counter = static_cast<std::uint32_t>(read_little(key.substr(node_bytes), 4));
+  run.nonce = static_cast<std::uint32_t>(read_little(key.substr(node_bytes + 4), 4));
+  return run;
 }
 
 std::string run_key(Handle handle) {

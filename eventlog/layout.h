@@ -35,12 +35,14 @@ struct IndexKey {
 std::optional<IndexKey> parse_index_key(std::string_view key);
 
 // meta: "c/" handle u32 BE | stream u8 -> clock u64 LE | ReceivedContext::encode_entry
-//       "f/" node (16)                 -> clock u64 LE | ReceivedContext::encode_folded
 //       "r/" handle u32 BE             -> node (16) | counter u32 LE | nonce u32 LE | flags u8 (1: opened here) | RunStart
+//       "t/" node (16) | counter u32 LE | nonce u32 LE -> nothing: that this run has two histories is in the audit
 //       "x/" ...                       the callers' own
 // clock is the hybrid clock when the row was written: a later open goes on above the highest.
 std::string context_key(Handle handle, Stream stream);
-std::string folded_key(const NodeId& node);
+inline constexpr std::string_view fork_prefix = "t/";
+std::string fork_key(const RunId& run);
+std::optional<RunId> parse_fork_key(std::string_view key);
 std::string run_key(Handle handle);
 
 std::uint32_t read_u32_be(std::string_view from);

@@ -137,9 +137,7 @@ Status LogImpl::open() {
   runs_.add(run_, true);
   runs_.set_start(run_, start);
   planned_ = received_;
-  for (const RunId& id : runs_.ids()) {
-    if (received_.folded(id)) folded_rows_.insert(id);
-  }
+  LANDFALL_TRY(load_forks());
 
   Event first;
   first.kind = Kind::run_start;
@@ -155,8 +153,31 @@ Status LogImpl::open() {
     events.push_back(event);
   }
   append(Stream::control, events, [](const Result<Appended>&) {});
+  for (const RunId& id : runs_.parents()) note_fork(id);
   flush();  // before anything that the caller appends
   return ok();
+}
+
+Status LogImpl::load_forks() {
+  return store_.scan(Table::meta, layout::fork_prefix, Store::Order::forward, [this](std::string_view key, std::string_view) {
+    if (!key.starts_with(layout::fork_prefix)) return false;
+    if (const auto run = layout::parse_fork_key(key)) forks_.insert(*run);
+    return true;
+  });
+}
+
+// Both histories are stored. That there are two is for people to know: somebody cloned a disk or went back to a backup.
+void LogImpl::note_fork(const RunId& run) {
+  const std::string reason = forks_.contains(run) ? std::string() : runs_.fork(planned_, run);
+  if (reason.empty()) return;
+  forks_.insert(run);
+  const std::string audit = "{\"audit\":\"fork\",\"run\":\"" + to_string(run) + "\",\"reason\":\"" + reason + "\"}";
+  Event event;
+  event.kind = Kind::audit;
+  event.payload = audit;
+  accept(Stream::control, {&event, 1}, {{layout::fork_key(run), {}}}, [this, run](const Result<Appended>& noted) {
+    if (!noted) forks_.erase(run);  // the next chunk of the run, or the next open, tries again
+  });
 }
 
 LogImpl::StreamState& LogImpl::state(const RunStream& of) {
@@ -200,21 +221,22 @@ void LogImpl::submit(Prepared prepared, std::function<void(Status)> done) {
       batch.put(Table::index, layout::index_key(subject, run->handle, of.stream, header.last), value);
     }
   }
-  const RunId parent = prepared.start ? prepared.start->parent : RunId{};
 #ifdef LANDFALL_MUTANT_CONTEXT_AHEAD_OF_STATE  // tests/sim must notice
   Batch ahead;
-  add_context_rows(of, parent, ahead);
+  add_context_row(of, ahead);
   store_.commit(std::move(ahead), [](const Status&) {});
 #else
-  add_context_rows(of, parent, batch);
+  add_context_row(of, batch);
 #endif
   for (Meta& meta : prepared.meta) batch.put(Table::meta, std::move(meta.key), std::move(meta.value));
 
   const std::uint64_t base = planned_.base(of);
-  if (base == header.last || planned_.folded(of.run)) batch.anchors.push_back(anchor_record(of, header.last, header.chain_after));
+  if (base == header.last) batch.anchors.push_back(anchor_record(of, header.last, header.chain_after));
   else if (base > 0) batch.anchors.push_back(anchor_record(of, base, Digest{}));  // a gap was filled: the chain there is another chunk's
 
   batch.put(Table::chunks, layout::chunk_key(run->handle, of.stream, header.last), std::move(prepared.bytes));
+  note_fork(of.run);
+  if (prepared.start) note_fork(prepared.start->parent);
   state(of).in_flight.push_back({header.first, header.last, header.chain_before, header.chain_after});
   ++submitted_;
   auto complete = [this, alive = alive_, prepared = std::move(prepared), done = std::move(done)](Status status) mutable {
@@ -234,25 +256,11 @@ void LogImpl::submit(Prepared prepared, std::function<void(Status)> done) {
 #endif
 }
 
-// planned_ has the new range already. Folded runs lose their entries and stand in their node's list. `parent` is the run
-// that this chunk says has ended, or none.
-void LogImpl::add_context_rows(const RunStream& of, const RunId& parent, Batch& batch) {
-  std::vector<RunId> folded = runs_.seal(planned_, of.run);
-  for (const RunId& id : runs_.seal(planned_, parent)) folded.push_back(id);
-  std::string clock;
-  layout::append_u64_le(clock, clock_.last().value);
-  std::vector<NodeId> nodes;
-  for (const RunId& id : folded) {
-    if (!folded_rows_.insert(id).second) continue;
-    for (std::size_t i = 0; i < stream_count; ++i) {
-      batch.erase(Table::meta, layout::context_key(runs_.find(id)->handle, static_cast<Stream>(i)));
-    }
-    if (std::find(nodes.begin(), nodes.end(), id.node) == nodes.end()) nodes.push_back(id.node);
-  }
-  for (const NodeId& node : nodes) batch.put(Table::meta, layout::folded_key(node), clock + planned_.encode_folded(node));
-  if (!planned_.folded(of.run)) {
-    batch.put(Table::meta, layout::context_key(runs_.find(of.run)->handle, of.stream), clock + planned_.encode_entry(of));
-  }
+// planned_ has the new range already.
+void LogImpl::add_context_row(const RunStream& of, Batch& batch) const {
+  std::string value;
+  layout::append_u64_le(value, clock_.last().value);
+  batch.put(Table::meta, layout::context_key(runs_.find(of.run)->handle, of.stream), value + planned_.encode_entry(of));
 }
 
 void LogImpl::committed(const Prepared& prepared, const Status& status) {
@@ -264,8 +272,6 @@ void LogImpl::committed(const Prepared& prepared, const Status& status) {
   if (status.ok()) {
     stream.newest = *at;
     LANDFALL_CHECK(received_.add(header.of, header.first, header.last).ok());
-    if (prepared.start) runs_.seal(received_, prepared.start->parent);
-    runs_.seal(received_, header.of.run);
   } else if (!failed_) {
     failed_ = status.error();
   }

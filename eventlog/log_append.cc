@@ -37,6 +37,10 @@ struct LogImpl::OwnJob {
 void LogImpl::append(Stream stream, std::span<const Event> events, std::vector<Meta> meta, OnAppended done) {
   LANDFALL_CHECK(!events.empty());
   for (const Meta& m : meta) LANDFALL_CHECK(m.key.substr(0, 2) == "x/");
+  accept(stream, events, std::move(meta), std::move(done));
+}
+
+void LogImpl::accept(Stream stream, std::span<const Event> events, std::vector<Meta> meta, OnAppended done) {
   Status status = failed_ ? Status(*failed_) : ok();
   if (status && pending_bytes_ > log_pending_bytes_max) {
     status = Error{Code::unavailable, "log: " + std::to_string(pending_bytes_ >> 20) + " MiB wait for the disk"};

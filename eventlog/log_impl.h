@@ -107,7 +107,9 @@ class LogImpl final : public Log {
   Result<std::string> find_loss(std::optional<RunId>& parent, bool& parent_lost) const;
   Status name_parent(const RunId& parent, RunStart& start) const;
   void submit(Prepared prepared, std::function<void(Status)> done);
-  void add_context_rows(const RunStream& of, const RunId& parent, Batch& batch);
+  void add_context_row(const RunStream& of, Batch& batch) const;
+  Status load_forks();
+  void note_fork(const RunId& run);
   void committed(const Prepared& prepared, const Status& status);
   void notify(const Range& range);
   void release_waiters();
@@ -118,6 +120,7 @@ class LogImpl final : public Log {
     std::size_t end;  // in scratch_
     HybridTime time;
   };
+  void accept(Stream stream, std::span<const Event> events, std::vector<Meta> meta, OnAppended done);
   Status encode(std::span<const Event> events);
   void gather(Stream stream, std::span<const Event> events, std::vector<Meta> meta, OnAppended done);
   bool may_start(const OwnStream& own) const;
@@ -147,7 +150,7 @@ class LogImpl final : public Log {
 
   ReceivedContext received_;  // what is A1
   ReceivedContext planned_;   // with what was given to the store: the next batch carries this
-  std::set<RunId> folded_rows_;  // whose fold is in the store, or in a batch given to it
+  std::set<RunId> forks_;     // runs whose two histories are in the audit, or on their way there
   std::map<RunStream, StreamState> streams_;
   std::array<OwnStream, stream_count> own_;
   std::size_t pending_bytes_ = 0;

@@ -98,60 +98,50 @@ const RunTable::Run* RunTable::last_opened_here() const {
   return nullptr;
 }
 
-std::vector<RunId> RunTable::seal(ReceivedContext& context, const RunId& id) const {
-  std::vector<RunId> folded, check{id};
-  while (!check.empty()) {
-    RunId of = check.back();
-    check.pop_back();
-    const Run* run = find(of);
-    if (run == nullptr || !run->start) continue;
-    auto [begin, end] = children_.equal_range(of);
-    for (auto child = begin; child != end && !context.folded(of); ++child) {
-      const RunStart& successor = *runs_.at(child->second).start;
-      if (successor.degraded || child->second.node != of.node) continue;
-      std::array<std::uint64_t, stream_count> finals{};
-      for (const RunStart::Head& head : successor.parent_heads) finals[static_cast<std::size_t>(head.stream)] = head.last;
-      context.seal(of, run->start->parent, finals);
-    }
-    if (!context.folded(of)) continue;
-    folded.push_back(of);
-    for (auto child = begin; child != end; ++child) check.push_back(child->second);
+std::string RunTable::fork(const ReceivedContext& received, const RunId& id) const {
+  if (id.is_none()) return {};
+  const RunId* next = nullptr;
+  auto [begin, end] = children_.equal_range(id);
+  for (auto child = begin; child != end; ++child) {
+    if (child->second.node != id.node || runs_.at(child->second).start->degraded) continue;
+    if (next != nullptr) return to_string(*next) + " and " + to_string(child->second) + " both go on from it";
+    next = &child->second;
   }
-  return folded;
+  if (next == nullptr) return {};
+  std::array<std::uint64_t, stream_count> ends{};
+  for (const RunStart::Head& head : runs_.at(*next).start->parent_heads) ends[static_cast<std::size_t>(head.stream)] = head.last;
+  for (std::size_t i = 0; i < stream_count; ++i) {
+    const std::uint64_t last = received.max({id, static_cast<Stream>(i)});
+    if (last <= ends[i]) continue;
+    return to_string(Dot{id, static_cast<Stream>(i), last}) + " is here, and " + to_string(*next) + " goes on from seq " + std::to_string(ends[i]);
+  }
+  return {};
+}
+
+std::vector<RunId> RunTable::parents() const {
+  std::vector<RunId> parents;
+  for (auto at = children_.begin(); at != children_.end(); at = children_.upper_bound(at->first)) parents.push_back(at->first);
+  return parents;
 }
 
 Result<StoredContext> load_context(const Store& store, const RunTable& runs) {
   StoredContext stored;
   Status bad = ok();
-  auto take = [&](std::string_view prefix, std::size_t key_bytes, auto decode_row) {
-    return store.scan(Table::meta, prefix, Store::Order::forward, [&](std::string_view key, std::string_view value) {
-      if (key.substr(0, 2) != prefix) return false;
-      if (key.size() != key_bytes || value.size() < 8) {
-        return bad = Error{Code::corrupt, "meta: bad received context row " + to_hex(key)}, false;
-      }
-      stored.clock = std::max(stored.clock, HybridTime{layout::read_u64_le(value)});
-      bad = decode_row(key.substr(2), value.substr(8));
-      return bad.ok();
-    });
-  };
-  LANDFALL_TRY(take("f/", 2 + 16, [&](std::string_view key, std::string_view value) {
-    NodeId node;
-    std::memcpy(node.bytes.data(), key.data(), node.bytes.size());
-    return stored.context.decode_folded(node, value);
-  }));
-  LANDFALL_TRY(bad);
-  LANDFALL_TRY(take("c/", 2 + 5, [&](std::string_view key, std::string_view value) -> Status {
-    const RunTable::Run* run = runs.find(layout::read_u32_be(key));
-    if (run == nullptr || static_cast<unsigned char>(key[4]) >= stream_count) {
-      return Error{Code::corrupt, "meta: received context of an unknown run, handle " + std::to_string(layout::read_u32_be(key))};
+  LANDFALL_TRY(store.scan(Table::meta, "c/", Store::Order::forward, [&](std::string_view key, std::string_view value) {
+    if (!key.starts_with("c/")) return false;
+    if (key.size() != 2 + 5 || value.size() < 8) {
+      return bad = Error{Code::corrupt, "meta: bad received context row " + to_hex(key)}, false;
     }
-    return stored.context.decode_entry({run->id, static_cast<Stream>(key[4])}, value);
+    const layout::Handle handle = layout::read_u32_be(key.substr(2));
+    const RunTable::Run* run = runs.find(handle);
+    if (run == nullptr || static_cast<unsigned char>(key[6]) >= stream_count) {
+      return bad = Error{Code::corrupt, "meta: received context of an unknown run, handle " + std::to_string(handle)}, false;
+    }
+    stored.clock = std::max(stored.clock, HybridTime{layout::read_u64_le(value)});
+    bad = stored.context.decode_entry({run->id, static_cast<Stream>(key[6])}, value.substr(8));
+    return bad.ok();
   }));
   LANDFALL_TRY(bad);
-  // What is sealed but not yet complete follows from the run starts.
-  for (const RunTable::Run* run : runs.in_order()) {
-    if (!stored.context.folded(run->id)) runs.seal(stored.context, run->id);
-  }
   return stored;
 }
 

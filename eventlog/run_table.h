@@ -35,10 +35,11 @@ class RunTable {
   std::vector<const Run*> in_order() const;    // by handle
   const Run* last_opened_here() const;
 
-  // A run has ended once a successor that knows its end has named it. Seals `id` in `context` where that is so, and what
-  // can fold thereafter; returns what is folded of `id` and its successors. A successor that lost events of its
-  // parent does not know the end: what is missing may still come back from the hub.
-  std::vector<RunId> seal(ReceivedContext& context, const RunId& id) const;
+  // What says that `id` has two histories: two runs go on from it, or more of it is in `received` than the run that goes on
+  // from it says it had. Empty for nothing. A successor that knows that it lost events (degraded) says nothing: what is
+  // missing there comes back from the hub.
+  std::string fork(const ReceivedContext& received, const RunId& id) const;
+  std::vector<RunId> parents() const;  // the runs that others go on from, ordered
 
  private:
   std::map<RunId, Run> runs_;

@@ -71,14 +71,13 @@ TEST(ReceivedContextForms, TheSmallestIsChosen) {
 }
 
 TEST(Golden, ReceivedContexts) {
-  ReceivedContext folded = ranges({{1, 10}, {20, 30}});
-  RunId parent = stream().run;
-  for (parent.counter = 1; parent.counter <= 2; ++parent.counter) {
-    RunId before = parent;
-    if (--before.counter == 0) before = {};
-    EXPECT_TRUE(folded.seal(parent, before, {}));
+  ReceivedContext runs = ranges({{1, 10}, {20, 30}});
+  RunId ended = stream().run;
+  for (ended.counter = 1; ended.counter <= 2; ++ended.counter) {
+    EXPECT_TRUE(runs.add({ended, Stream::control}, 1, 2).ok());
+    EXPECT_TRUE(runs.add({ended, Stream::telemetry}, 1, 300).ok());
   }
-  std::vector<std::pair<std::string, ReceivedContext>> values = {{"empty", {}}, {"folded", folded}};
+  std::vector<std::pair<std::string, ReceivedContext>> values = {{"empty", {}}, {"runs", runs}};
   for (Case& c : cases()) {
     if (c.form != form_received || std::string(c.name) == "scattered") values.emplace_back(c.name, std::move(c.context));
   }
@@ -118,9 +117,10 @@ TEST(ReceivedContextHostile, TruncationsAndBitFlipsDoNoHarm) {
 TEST(ReceivedContextHostile, LimitsHold) {
   ReceivedContext context;
   EXPECT_EQ(ReceivedContext::decode(std::string(received_context_bytes_max + 1, '\1')).error().code, Code::out_of_range);
-  std::string names;
+  std::string names("\1\1", 2);  // version, one node
+  names.append(16, '\5');
   append_varint(names, received_context_entries_max + 1);
-  EXPECT_EQ(context.decode_folded(stream().run.node, names).error().code, Code::out_of_range);
+  EXPECT_EQ(ReceivedContext::decode(names).error().code, Code::out_of_range);
   const auto intervals = [](std::uint64_t gap, std::uint64_t length) {
     std::string bytes("\1\0\1", 3);  // intervals, base 0, one
     append_varint(bytes, gap);

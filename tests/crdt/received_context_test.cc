@@ -1,10 +1,11 @@
 // Properties: a received context answers as the plain set of dots would; join is a join; what is encoded decodes to an
-// equal value and equal values encode to equal bytes; a folded run is known for ever and a clone is never taken for it.
+// equal value and equal values encode to equal bytes; replicas of a forked node hold what came and nothing else.
 
 #include "crdt/received_context.h"
 
 #include <gtest/gtest.h>
 
+#include <map>
 #include <random>
 #include <set>
 
@@ -14,7 +15,6 @@ namespace landfall {
 namespace {
 
 using Rng = std::mt19937_64;
-using Finals = std::array<std::uint64_t, stream_count>;
 
 NodeId node(std::uint8_t n) {
   NodeId id;
@@ -24,11 +24,6 @@ NodeId node(std::uint8_t n) {
 RunId run(std::uint8_t n, std::uint32_t counter, std::uint32_t nonce = 7) { return {node(n), counter, nonce}; }
 RunStream stream_of(std::uint8_t n, std::uint32_t counter = 1, Stream stream = Stream::telemetry) {
   return {run(n, counter), stream};
-}
-Finals finals(Stream stream, std::uint64_t last) {
-  Finals f{};
-  f[static_cast<std::size_t>(stream)] = last;
-  return f;
 }
 
 std::uint64_t below(Rng& rng, std::uint64_t n) { return rng() % n; }
@@ -52,12 +47,6 @@ ReceivedContext random_context(Rng& rng) {
     const auto of = stream_of(static_cast<std::uint8_t>(1 + below(rng, 3)), 1 + static_cast<std::uint32_t>(below(rng, 3)),
                               static_cast<Stream>(below(rng, stream_count)));
     add_random(context, of, rng);
-  }
-  // Names of runs and their parents are the same in every replica; what each has of them is not.
-  for (std::uint32_t counter = 1; counter <= 3; ++counter) {
-    if (below(rng, 3) != 0) continue;
-    context.seal(run(1, counter), counter == 1 ? RunId{} : run(1, counter - 1), finals(Stream::alarm, counter));
-    if (below(rng, 2) == 0 && !context.add({run(1, counter), Stream::alarm}, 1, counter).ok()) ADD_FAILURE() << "refused";
   }
   return context;
 }
@@ -88,7 +77,6 @@ TEST(ReceivedContextCodec, EveryValueComesBackAndEqualValuesHaveEqualBytes) {
 
     ReceivedContext rows;
     for (const RunStream& of : context.streams()) ASSERT_TRUE(rows.decode_entry(of, context.encode_entry(of)).ok());
-    for (std::uint8_t n = 1; n <= 3; ++n) ASSERT_TRUE(rows.decode_folded(node(n), context.encode_folded(node(n))).ok());
     ASSERT_EQ(rows, context);
   }
 }
@@ -171,53 +159,79 @@ TEST(ReceivedContext, RefusesWhatIsNoRangeAndWhatPassesTheLimitAndAddsNothing) {
   EXPECT_TRUE(context.add(of, 1 << 22, 1 << 22).ok());
 }
 
-TEST(Folding, ARunFoldsOnceItIsCompleteAndItsParentHasFolded) {
+// A node of many runs and its clones: each run was copied at some seq and then written on by one of the copies, and each
+// replica has met some of it, in any order. The plain sets of dots say what must be here after each join.
+struct Replica {
   ReceivedContext context;
-  ASSERT_TRUE(context.add({run(1, 1), Stream::alarm}, 1, 4).ok());
-  ASSERT_TRUE(context.add({run(1, 2), Stream::alarm}, 1, 9).ok());
-  EXPECT_FALSE(context.seal(run(1, 2), run(1, 1), finals(Stream::alarm, 9))) << "the parent has not folded";
-  EXPECT_FALSE(context.seal(run(1, 1), {}, finals(Stream::alarm, 5))) << "seq 5 is missing";
-  EXPECT_EQ(context.streams().size(), 2u);
-  ASSERT_TRUE(context.add({run(1, 1), Stream::alarm}, 5, 5).ok());
-  EXPECT_TRUE(context.folded(run(1, 1)));
-  EXPECT_TRUE(context.folded(run(1, 2))) << "the child waited for its parent";
-  EXPECT_TRUE(context.streams().empty());
-  EXPECT_TRUE(context.contains({run(1, 1), Stream::alarm, 3}));
-  EXPECT_TRUE(context.missing({run(1, 2), Stream::alarm}, 1, 9).empty());
-  EXPECT_TRUE(context.seal(run(1, 1), {}, finals(Stream::alarm, 5))) << "sealing again says so";
-  ASSERT_TRUE(context.add({run(1, 1), Stream::alarm}, 2, 3).ok());
-  EXPECT_TRUE(context.streams().empty()) << "what is folded gets no entry again";
+  std::map<RunStream, std::set<std::uint64_t>> model;
+
+  void add(const RunStream& of, std::uint64_t first, std::uint64_t last) {
+    if (!context.add(of, first, last).ok()) ADD_FAILURE() << "refused";
+    for (std::uint64_t seq = first; seq <= last; ++seq) model[of].insert(seq);
+  }
+  void join(const Replica& other) {
+    context.join(other.context);
+    for (const auto& [of, seqs] : other.model) model[of].insert(seqs.begin(), seqs.end());
+  }
+};
+
+constexpr std::uint64_t run_seqs = 60;
+
+void check(const Replica& replica, const RunStream& of) {
+  const auto found = replica.model.find(of);
+  const std::set<std::uint64_t> here = found == replica.model.end() ? std::set<std::uint64_t>{} : found->second;
+  std::uint64_t base = 0;
+  while (here.contains(base + 1)) ++base;
+  ASSERT_EQ(replica.context.base(of), base);
+  ASSERT_EQ(replica.context.max(of), here.empty() ? 0 : *here.rbegin());
+  ASSERT_EQ(replica.context.missing(of, 1, run_seqs + 5), missing_of(here, 1, run_seqs + 5));
+  for (std::uint64_t seq = 1; seq <= run_seqs + 5; ++seq) ASSERT_EQ(replica.context.contains(of, seq, seq), here.contains(seq)) << seq;
 }
 
-TEST(Folding, AJoinThatCompletesARememberedRunFoldsIt) {
-  ReceivedContext here, there;
-  ASSERT_TRUE(here.add(stream_of(1), 1, 4).ok());
-  ASSERT_TRUE(there.add(stream_of(1), 5, 8).ok());
-  EXPECT_FALSE(here.seal(run(1, 1), {}, finals(Stream::telemetry, 8)));
-  here.join(there);
-  EXPECT_TRUE(here.folded(run(1, 1)));
+TEST(Clones, ReplicasOfAForkedNodeHoldWhatCameAndNothingElse) {
+  for (std::uint64_t seed = 1; seed <= 300; ++seed) {
+    SCOPED_TRACE(seed);
+    Rng rng(seed);
+    std::vector<RunStream> streams;
+    for (std::uint32_t counter = 1; counter <= 3; ++counter) {
+      for (const std::uint32_t nonce : {0xaaaau, 0xbbbbu}) streams.push_back({run(1, counter, nonce), rng() % 2 == 0 ? Stream::alarm : Stream::control});
+    }
+    std::vector<std::uint64_t> copied_at;
+    for (std::size_t i = 0; i < streams.size(); ++i) copied_at.push_back(1 + below(rng, run_seqs));
+    std::array<Replica, 3> replicas;
+    for (int step = 0; step < 60; ++step) {
+      Replica& replica = replicas[below(rng, 3)];
+      const std::size_t i = below(rng, streams.size());
+      const std::uint64_t first = 1 + below(rng, run_seqs);
+      switch (below(rng, 4)) {
+        case 0: replica.add(streams[i], 1, copied_at[i]); break;  // by the clone: as far as it knows, this is all
+        case 1: replica.add(streams[i], 1, run_seqs); break;      // by the original
+        case 2: replica.add(streams[i], first, std::min(run_seqs, first + below(rng, 8))); break;
+        default: replica.join(replicas[below(rng, 3)]);
+      }
+    }
+    for (const Replica& replica : replicas) {
+      for (const RunStream& of : streams) check(replica, of);
+    }
+    for (const Replica& a : replicas) {
+      for (const Replica& b : replicas) {
+        ASSERT_EQ(a.context == b.context, a.model == b.model);
+        ASSERT_EQ(a.context.encode() == b.context.encode(), a.model == b.model) << "one representation for each set";
+      }
+    }
+    ASSERT_EQ(joined(joined(replicas[0].context, replicas[1].context), replicas[2].context),
+              joined(replicas[2].context, joined(replicas[1].context, replicas[0].context)));
+  }
 }
 
-TEST(Folding, ACloneWithTheSameCounterIsNotTakenForTheFoldedRun) {
+TEST(Clones, ARunIsNotTakenForTheOneWithTheSameCounter) {
   ReceivedContext context;
   const RunId original = run(1, 2, 0xaaaa), clone = run(1, 2, 0xbbbb);
-  ASSERT_TRUE(context.seal(run(1, 1), {}, {}));
   ASSERT_TRUE(context.add({original, Stream::alarm}, 1, 3).ok());
-  ASSERT_TRUE(context.seal(original, run(1, 1), finals(Stream::alarm, 3)));
-  EXPECT_FALSE(context.folded(clone));
   EXPECT_FALSE(context.contains({clone, Stream::alarm, 1}));
   ASSERT_TRUE(context.add({clone, Stream::alarm}, 2, 2).ok());
   EXPECT_EQ(context.missing({clone, Stream::alarm}, 1, 3), (std::vector<ReceivedContext::Range>{{1, 1}, {3, 3}}));
   EXPECT_EQ(ReceivedContext::decode(context.encode()).value(), context);
-}
-
-TEST(Folding, ForksThatNameDifferentEndsFoldTheirParentOnlyWhereAllOfThemAreHere) {
-  ReceivedContext context;
-  ASSERT_TRUE(context.add(stream_of(1), 1, 4).ok());
-  EXPECT_FALSE(context.seal(run(1, 1), {}, finals(Stream::telemetry, 9)));
-  EXPECT_FALSE(context.seal(run(1, 1), {}, finals(Stream::telemetry, 4)));
-  ASSERT_TRUE(context.add(stream_of(1), 5, 9).ok());
-  EXPECT_TRUE(context.folded(run(1, 1)));
 }
 
 }  // namespace

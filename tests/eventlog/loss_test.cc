@@ -75,6 +75,9 @@ TEST(Loss, OfTheWalsTailIsFoundAndRefilled) {
   // It comes back under its old names.
   for (const auto& chunk : elsewhere) EXPECT_TRUE(cut.ingest(chunk).ok());
   EXPECT_TRUE(cut.log->received().contains(cut_of, 1, 20));
+  for (const std::string& payload : cut.payloads(cut.own(Stream::control))) {
+    EXPECT_EQ(payload.find(R"("audit":"fork")"), std::string::npos) << "it knows that it lost events";
+  }
   EXPECT_EQ(cut.verify().faults, std::vector<std::string>{});
   cut.reopen();
   EXPECT_FALSE(cut.log->degraded());

@@ -104,7 +104,6 @@ void received_context(std::string_view bytes) {
     const auto missing = entry.missing(of, 1, entry.max(of) + 1);
     LANDFALL_CHECK(!missing.empty() && missing.back().last == entry.max(of) + 1);
   }
-  (void)entry.decode_folded(of.run.node, bytes);
 }
 
 void ids(std::string_view bytes) {
