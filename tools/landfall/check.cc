@@ -205,7 +205,20 @@ std::string find_program(const std::string& name) {
   return {};
 }
 
-void check_broker(const MqttConfig& mqtt, bool running, Findings& out) {
+void check_external_broker(const NodePaths& paths, const MqttConfig& mqtt, const std::filesystem::path& plugin,
+                           Findings& out) {
+  auto rules = capture_rules(mqtt.capture, mqtt.durability);
+  if (!rules) return out.add(Verdict::bad, "mosquitto", rules.error().detail);
+  BrokerOptions options;
+  options.plugin = plugin;
+  options.ring = paths.mqtt() / "ring";
+  options.wake_socket = paths.mqtt() / "wake.sock";
+  options.rules = std::move(*rules);
+  out.add(Verdict::note, "mosquitto",
+          "external: its own configuration needs these lines:\n" + Broker::plugin_config(options));
+}
+
+void check_broker(const NodePaths& paths, const MqttConfig& mqtt, bool running, Findings& out) {
   std::filesystem::path plugin = mqtt.plugin;
   if (plugin.empty()) {
     const auto found = Broker::find_plugin();
@@ -213,8 +226,7 @@ void check_broker(const MqttConfig& mqtt, bool running, Findings& out) {
     plugin = *found;
   }
   out.add(::access(plugin.c_str(), R_OK) == 0 ? Verdict::good : Verdict::bad, "plugin", plugin.string());
-  if (mqtt.broker == "external")
-    return out.add(Verdict::note, "mosquitto", "external: its own configuration must load the plugin");
+  if (mqtt.broker == "external") return check_external_broker(paths, mqtt, plugin, out);
   const auto program = find_program(mqtt.broker);
   if (program.empty())
     return out.add(Verdict::bad, "mosquitto",
@@ -235,7 +247,7 @@ void check_edge(const NodePaths& paths, const EdgeConfig& config, bool running, 
   } else {
     check_certificate("certificate", identity, out);
   }
-  if (config.mqtt.enabled) check_broker(config.mqtt, running, out);
+  if (config.mqtt.enabled) check_broker(paths, config.mqtt, running, out);
   const auto hub = parse_address(config.hub_address);
   if (!hub) return out.add(Verdict::bad, "hub", hub.error().detail);
   const auto why = why_not_reachable(hub->host, hub->port);
