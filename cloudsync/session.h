@@ -27,7 +27,7 @@ struct SessionOptions {
   std::string software;
 };
 
-// One anti-entropy session with one peer, the same on both ends (crdt.md 3.1): hello with received context, optimistic
+// One anti-entropy session with one peer, the same on both ends (README.md): hello with received context, optimistic
 // push of what the peer lacked when last heard of, chunks by stream priority, durable acks, credits, heartbeats. It may
 // be cut at any byte and starts anew with a hello. Each end sends runs of its own node only, and refuses any other.
 //

@@ -14,7 +14,7 @@
 
 namespace landfall {
 
-// Which events are durably here: run, stream -> contiguous base + Roaring set above it (crdt.md 1.7; Goncalves et al.,
+// Which events are durably here: run, stream -> contiguous base + Roaring set above it (Goncalves et al.,
 // DottedDB, SRDS 2017). The shared causal context of every object: no tombstones, no version vector per key.
 //
 // A run that ended stands here by its last seqs for ever, like one that goes on. Nothing but seqs that came makes

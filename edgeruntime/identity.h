@@ -13,7 +13,7 @@
 
 namespace landfall {
 
-// Keys, certificates and who somebody is. Keys are ECDSA P-256. Certificates are X.509-SVIDs (reliability.md 4.2): one
+// Keys, certificates and who somebody is. Keys are ECDSA P-256. Certificates are X.509-SVIDs (SPIFFE): one
 // URI SAN spiffe://<trust domain>/{hub,node}/<node id> or /invite/<name>. Key and certificate values are PEM text.
 // Functions here are pure but for the *_file ones; time comes in as an argument. Any thread.
 

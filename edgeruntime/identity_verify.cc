@@ -7,7 +7,7 @@
 #include "edgeruntime/openssl_values.h"
 #include "edgeruntime/spiffe_id.h"
 
-// The rules of X.509-SVIDs (reliability.md 4.2) that OpenSSL 3.0 does not know, and its path validation behind them.
+// The rules of X.509-SVIDs (SPIFFE) that OpenSSL 3.0 does not know, and its path validation behind them.
 
 namespace landfall {
 namespace {

@@ -19,7 +19,7 @@ struct RocksStoreOptions {
   std::function<void(const Error&)> on_fatal;
 };
 
-// Store on RocksDB: one writer thread merges waiting batches into one Write(sync), options as in reliability.md 2.5.
+// Store on RocksDB: one writer thread merges waiting batches into one Write(sync), options and their reasons in rocks_store.cc.
 // Errors of open: `conflict` where another process holds the directory, `disk` for anything the file system says.
 Result<std::unique_ptr<Store>> open_rocks_store(Loop& loop, RocksStoreOptions options);
 

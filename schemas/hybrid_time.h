@@ -29,7 +29,7 @@ class HybridClock {
   }
 
   // Takes a remote stamp into account, unless it lies more than `ahead_ms_max` before our wall clock or its class is
-  // untrusted: a wrong clock is stored with its event but never catching (crdt.md, clock policy).
+  // untrusted: a wrong clock is stored with its event but never catching.
   void observe(HybridTime remote, ClockClass remote_class, std::int64_t wall_ms, std::int64_t ahead_ms_max = 300'000) {
     if (remote_class == ClockClass::untrusted || remote.unix_ms() > wall_ms + ahead_ms_max) return;
     last_ = std::max(last_, remote);

@@ -32,7 +32,7 @@ inline constexpr std::size_t pem_bytes_max = 24 << 10;
 // Received context, as decoded from a peer. Beyond: refused with out_of_range.
 inline constexpr std::size_t received_context_bytes_max = 512 << 10;
 inline constexpr std::size_t received_context_entries_max = 65536;
-inline constexpr std::uint64_t received_context_above_max = 1 << 20;  // dots above the base, per run and stream
+inline constexpr std::uint64_t received_context_above_max = 1 << 26;  // dots above the base, per run and stream: a hub that lost its disk
 
 // The log. Beyond: append completes with unavailable at once, the caller keeps the event.
 inline constexpr std::size_t log_pending_bytes_max = 64 << 20;
