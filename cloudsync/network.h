@@ -49,7 +49,8 @@ class Network {
   virtual void hold(bool held) = 0;
   virtual bool held() const = 0;
   struct Totals {
-    std::uint64_t bytes_in = 0, bytes_out = 0;  // on the wire as far as this seam can see it: TLS records, not IP headers
+    std::uint64_t bytes_in = 0,
+                  bytes_out = 0;  // on the wire as far as this seam can see it: TLS records, not IP headers
     std::uint64_t links_opened = 0, links_refused = 0, frames_in = 0, frames_out = 0;
   };
   virtual Totals totals() const = 0;

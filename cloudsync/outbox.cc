@@ -145,7 +145,8 @@ void Outbox::measure(const Sent& newest, std::size_t bytes, Instant now) {
 Duration Outbox::base_latency() const { return std::min<Duration>(latency_min_.value_or(1s), 2s); }
 
 std::size_t Outbox::chunk_bytes_max() const {
-  const std::size_t second = rate_ != 0 ? rate_ : static_cast<std::size_t>(static_cast<double>(window_) / (1.0 + seconds(base_latency())));
+  const std::size_t second =
+      rate_ != 0 ? rate_ : static_cast<std::size_t>(static_cast<double>(window_) / (1.0 + seconds(base_latency())));
   return std::clamp(second, link_chunk_bytes_min, frame_bytes_max);
 }
 
@@ -196,7 +197,8 @@ std::optional<Instant> Outbox::deadline() const {
     for (const auto& [run, lane] : lanes) {
       if (lane.sent.empty()) continue;
       const Sent& oldest = lane.sent.front();
-      const Instant at = oldest.order < lane.acked_order ? oldest.at + reorder_wait() : std::max(oldest.at, silent_at_) + resend_wait(oldest);
+      const Instant at = oldest.order < lane.acked_order ? oldest.at + reorder_wait()
+                                                         : std::max(oldest.at, silent_at_) + resend_wait(oldest);
       if (!earliest || at < *earliest) earliest = at;
     }
   }
@@ -205,8 +207,8 @@ std::optional<Instant> Outbox::deadline() const {
 
 bool Outbox::nothing_to_send() const {
   return flight_bytes_ == 0 && std::ranges::none_of(lanes_, [](const Lanes& lanes) {
-    return std::ranges::any_of(lanes, [](const auto& entry) { return entry.second.has_more(); });
-  });
+           return std::ranges::any_of(lanes, [](const auto& entry) { return entry.second.has_more(); });
+         });
 }
 
 void Outbox::forget_flight(std::size_t stream, const Lane& lane) {
@@ -301,7 +303,8 @@ Status Outbox::fill_again(const RunStream& of, Lane& lane) {
   return ok();
 }
 
-void Outbox::add_missing(const RunStream& of, Lane& lane, Log::StoredChunk& chunk, std::uint64_t first, std::uint64_t last) {
+void Outbox::add_missing(const RunStream& of, Lane& lane, Log::StoredChunk& chunk, std::uint64_t first,
+                         std::uint64_t last) {
   const auto ranges = peer_have_.missing(of, first, last);
   for (std::size_t i = 0; i < ranges.size(); ++i) {
     const bool is_last = i + 1 == ranges.size();

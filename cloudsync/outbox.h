@@ -58,12 +58,12 @@ class Outbox {
     Instant at;
     bool again;
   };
-  struct Lane {  // one own (run, stream)
+  struct Lane {              // one own (run, stream)
     std::uint64_t next = 1;  // first seq not yet read
     std::uint64_t end = 0;   // last seq there is
     std::deque<Piece> ready;
     std::deque<Log::Range> again;
-    std::deque<Sent> sent;   // by order
+    std::deque<Sent> sent;  // by order
     std::uint64_t acked_order = 0, highest_sent = 0;
     bool has_more() const { return !ready.empty() || !again.empty() || next <= end; }
   };
@@ -100,12 +100,12 @@ class Outbox {
   std::uint64_t share_now_ = 0;
   std::array<Instant, stream_count> waiting_since_{};
   std::size_t credit_, window_;
-  std::size_t flight_bytes_ = 0, urgent_bytes_ = 0;    // in flight, of all streams and of streams 0-2
+  std::size_t flight_bytes_ = 0, urgent_bytes_ = 0;  // in flight, of all streams and of streams 0-2
   Instant flight_since_, silent_at_;
   std::uint64_t order_ = 0;
-  std::optional<Duration> latency_min_, latency_;      // from sending a chunk to its ack
-  std::uint64_t carried_ = 0;                          // bytes/s that the link has shown it carries
-  int silent_rounds_ = 0;                              // resends since an ack last took something out of flight
+  std::optional<Duration> latency_min_, latency_;  // from sending a chunk to its ack
+  std::uint64_t carried_ = 0;                      // bytes/s that the link has shown it carries
+  int silent_rounds_ = 0;                          // resends since an ack last took something out of flight
   ChainHasher hasher_;
   Totals totals_;
 };

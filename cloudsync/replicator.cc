@@ -42,13 +42,16 @@ Memory recall(const Log& log, const NodeId& node) {
   return memory;
 }
 
-bool fault_of_peer(Code code) { return code == Code::corrupt || code == Code::out_of_range || code == Code::denied || code == Code::conflict; }
+bool fault_of_peer(Code code) {
+  return code == Code::corrupt || code == Code::out_of_range || code == Code::denied || code == Code::conflict;
+}
 
 class LinkedReplicator final : public Replicator {
  public:
   LinkedReplicator(Loop& loop, Log& log, Network& network, ReplicatorOptions options)
       : loop_(loop), log_(log), network_(network), options_(std::move(options)), self_(log.run().node) {
-    if (options_.session.wants == 0) options_.session.wants = options_.role == ReplicatorOptions::Role::hub ? all_streams : edge_streams;
+    if (options_.session.wants == 0)
+      options_.session.wants = options_.role == ReplicatorOptions::Role::hub ? all_streams : edge_streams;
     if (!options_.committed) options_.committed = [&l = log_]() -> const ReceivedContext& { return l.received(); };
     recall_peers();
     subscription_ = log_.subscribe(all_streams, [this](const Log::Range& range) { on_range(range); });
@@ -87,7 +90,8 @@ class LinkedReplicator final : public Replicator {
     ++known.sessions;
     SessionOptions options = options_.session;
     options.peer_wanted = known.memory.wants;
-    known.session = std::make_unique<Session>(log_, known.peer, std::move(options), options_.committed, known.memory.committed);
+    known.session =
+        std::make_unique<Session>(log_, known.peer, std::move(options), options_.committed, known.memory.committed);
     known.id = ++session_ids_;
     ids_[known.id] = known.peer.node;
     run(known, known.session->on_open(loop_.now(), HybridTime::from_unix_ms(loop_.unix_ms()), ClockClass::synced));
@@ -132,7 +136,8 @@ class LinkedReplicator final : public Replicator {
     std::vector<PeerStatus> all;
     for (const auto& [node, known] : known_) {
       all.push_back({known.peer, known.session != nullptr, known.session && known.session->in_sync(), known.since,
-                     known.session ? known.session->totals() : known.totals, known.sessions, known.refused, known.last_error});
+                     known.session ? known.session->totals() : known.totals, known.sessions, known.refused,
+                     known.last_error});
     }
     return all;
   }
@@ -228,10 +233,12 @@ class LinkedReplicator final : public Replicator {
     for (std::string& frame : effects.frames) known.link->send(std::move(frame));
     for (Session::Ingest& ingest : effects.ingest) {
       // A completion may find the session, or all of us, gone.
-      log_.ingest(std::move(ingest.chunk), [this, alive = std::weak_ptr<int>(alive_), id, range = ingest.range](const Status& status) {
-        if (alive.expired()) return;
-        if (Known* still = of_session(id)) run(*still, still->session->on_ingested(range, status, loop_.now()));
-      });
+      log_.ingest(std::move(ingest.chunk),
+                  [this, alive = std::weak_ptr<int>(alive_), id, range = ingest.range](const Status& status) {
+                    if (alive.expired()) return;
+                    if (Known* still = of_session(id))
+                      run(*still, still->session->on_ingested(range, status, loop_.now()));
+                  });
       if (!of_session(id)) return;
     }
     if (effects.close) {

@@ -43,10 +43,10 @@ class Replicator : public LinkUser {
   struct PeerStatus {
     Peer peer;
     bool connected = false, in_sync = false;
-    Instant since;                 // of the present link, or of the end of the last one
-    Session::Totals totals;        // of the present session, or of the last one
+    Instant since;                            // of the present link, or of the end of the last one
+    Session::Totals totals;                   // of the present session, or of the last one
     std::uint64_t sessions = 0, refused = 0;  // opened; ended by a fault of the peer
-    std::string last_error;        // why the last session ended
+    std::string last_error;                   // why the last session ended
   };
   virtual std::vector<PeerStatus> peers() const = 0;  // known ones, ordered by node
   // Own events by stream that no peer has committed yet.

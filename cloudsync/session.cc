@@ -89,7 +89,8 @@ Session::Effects Session::on_frame(FrameView frame, Instant now) {
     case FrameType::chunk: take_chunk(frame.body, effects); break;
     case FrameType::ack: take_ack(frame.body, now, effects); break;
     case FrameType::heartbeat: {
-      if (auto heartbeat = decode_heartbeat(frame.body); !heartbeat.ok()) fail(std::move(heartbeat).error().in("heartbeat"), effects);
+      if (auto heartbeat = decode_heartbeat(frame.body); !heartbeat.ok())
+        fail(std::move(heartbeat).error().in("heartbeat"), effects);
       break;
     }
     case FrameType::bye: {
@@ -98,7 +99,9 @@ Session::Effects Session::on_frame(FrameView frame, Instant now) {
       effects.close = bye.ok() ? Error{bye->code, "peer said: " + bye->detail} : std::move(bye).error().in("bye");
       break;
     }
-    default: fail({Code::out_of_range, "frame type " + std::to_string(static_cast<int>(frame.type)) + " in a session"}, effects);
+    default:
+      fail({Code::out_of_range, "frame type " + std::to_string(static_cast<int>(frame.type)) + " in a session"},
+           effects);
   }
   return std::move(settle(now, effects));
 }
@@ -106,8 +109,12 @@ Session::Effects Session::on_frame(FrameView frame, Instant now) {
 void Session::take_hello(std::string_view body, Instant now, Effects& effects) {
   auto hello = decode_hello(body);
   if (!hello.ok()) return fail(std::move(hello).error().in("hello"), effects);
-  if (hello->protocol != 1) return fail({Code::out_of_range, "hello: protocol " + std::to_string(hello->protocol) + ", we speak 1"}, effects);
-  if (hello->node != peer_.node) return fail({Code::denied, "hello: says node " + to_string(hello->node) + ", the certificate says " + to_string(peer_.node)}, effects);
+  if (hello->protocol != 1)
+    return fail({Code::out_of_range, "hello: protocol " + std::to_string(hello->protocol) + ", we speak 1"}, effects);
+  if (hello->node != peer_.node)
+    return fail({Code::denied,
+                 "hello: says node " + to_string(hello->node) + ", the certificate says " + to_string(peer_.node)},
+                effects);
   if (peer_wants_) {
     // A copy of the first changes nothing. A later one says that our hello was lost.
     if (hello->time > peer_hello_time_) {
@@ -136,7 +143,8 @@ void Session::take_chunk(std::string_view body, Effects& effects) {
   auto header = read_chunk_header(body);
   if (!header.ok()) return fail(std::move(header).error().in("chunk"), effects);
   const Log::Range range{header->of, header->first, header->last};
-  if (range.of.run.node != peer_.node) return fail({Code::denied, "chunk " + name(range) + ": not a run of " + to_string(peer_.node)}, effects);
+  if (range.of.run.node != peer_.node)
+    return fail({Code::denied, "chunk " + name(range) + ": not a run of " + to_string(peer_.node)}, effects);
   if (!peer_wants_) {
     bytes_before_hello_ += body.size();
     if (bytes_before_hello_ > 2 * outbox_bytes_before_hello) return;  // its hello was lost: what we drop comes again
@@ -154,7 +162,9 @@ void Session::take_chunk(std::string_view body, Effects& effects) {
     return;
   }
   if (held_bytes_ + ingesting_bytes_ > 2 * options_.credit_bytes + frame_bytes_max) {
-    return fail({Code::out_of_range, "chunk " + name(range) + ": beyond the credit of " + std::to_string(options_.credit_bytes) + " bytes"}, effects);
+    return fail({Code::out_of_range,
+                 "chunk " + name(range) + ": beyond the credit of " + std::to_string(options_.credit_bytes) + " bytes"},
+                effects);
   }
   auto& highest = highest_arrived_[range.of];
   highest = std::max(highest, range.last);
@@ -167,13 +177,16 @@ void Session::take_chunk(std::string_view body, Effects& effects) {
 bool Session::arriving(const ChunkHeader& header) const {
   const auto highest = highest_arrived_.find(header.of);
   if (highest == highest_arrived_.end() || header.first > highest->second) return false;
-  const auto covers = [&](std::uint64_t first, std::uint64_t last) { return first <= header.first && header.last <= last; };
+  const auto covers = [&](std::uint64_t first, std::uint64_t last) {
+    return first <= header.first && header.last <= last;
+  };
   if (const auto it = ingesting_.find(header.of); it != ingesting_.end()) {
     for (const Ingesting& one : it->second) {
       if (covers(one.first, one.last)) return true;
     }
   }
-  return std::ranges::any_of(held_, [&](const Ingest& one) { return one.range.of == header.of && covers(one.range.first, one.range.last); });
+  return std::ranges::any_of(
+      held_, [&](const Ingest& one) { return one.range.of == header.of && covers(one.range.first, one.range.last); });
 }
 
 void Session::feed_log(Effects& effects) {
@@ -192,7 +205,8 @@ Session::Effects Session::on_ingested(const Log::Range& range, const Status& sta
   if (over_) return effects;
   const auto lane = ingesting_.find(range.of);
   LANDFALL_CHECK(lane != ingesting_.end());
-  const auto one = std::ranges::find_if(lane->second, [&](const Ingesting& i) { return i.first == range.first && i.last == range.last; });
+  const auto one = std::ranges::find_if(
+      lane->second, [&](const Ingesting& i) { return i.first == range.first && i.last == range.last; });
   LANDFALL_CHECK(one != lane->second.end());
   const std::size_t bytes = one->bytes;
   ingesting_bytes_ -= bytes;
@@ -318,12 +332,14 @@ void Session::settle_liveness(Instant now, Effects& effects) {
   }
   if (now >= last_sent_ + options_.heartbeat) {
     const auto open_ms = std::chrono::duration_cast<std::chrono::milliseconds>(now - opened_).count();
-    send(FrameType::heartbeat, encode(Heartbeat{HybridTime::from_unix_ms(hello_time_.unix_ms() + open_ms)}), now, effects);
+    send(FrameType::heartbeat, encode(Heartbeat{HybridTime::from_unix_ms(hello_time_.unix_ms() + open_ms)}), now,
+         effects);
   }
   wake(last_sent_ + options_.heartbeat);
   // While nothing is due the peer still owes a heartbeat.
   const bool due = !peer_wants_ || outbox_->flight_bytes() != 0;
-  const Instant silent_since = outbox_->flight_bytes() != 0 ? std::max(last_heard_, outbox_->flight_since()) : last_heard_;
+  const Instant silent_since =
+      outbox_->flight_bytes() != 0 ? std::max(last_heard_, outbox_->flight_since()) : last_heard_;
   // One large event may keep a slow link busy for longer than any fixed time.
   const Duration patience = options_.dead_after + outbox_->flight_time() + (due ? Duration{} : options_.heartbeat);
   const Instant dead = silent_since + patience;

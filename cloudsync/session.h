@@ -17,13 +17,14 @@ namespace landfall {
 class Outbox;
 
 struct SessionOptions {
-  std::uint8_t wants = 0;             // streams of the peer's runs to subscribe to
-  std::uint8_t offers = 0x7f;         // streams of own runs the peer may have
-  std::uint8_t peer_wanted = 0x07;    // what the peer subscribed to when we last spoke: for the optimistic push
+  std::uint8_t wants = 0;           // streams of the peer's runs to subscribe to
+  std::uint8_t offers = 0x7f;       // streams of own runs the peer may have
+  std::uint8_t peer_wanted = 0x07;  // what the peer subscribed to when we last spoke: for the optimistic push
   std::size_t credit_bytes = session_credit_bytes;
   std::uint64_t link_bytes_per_second = 0;  // configured rate; 0: measured
   Duration heartbeat = session_heartbeat;
-  Duration dead_after = std::chrono::seconds(120);  // nothing heard while something is due, beside what the flight takes
+  Duration dead_after =
+      std::chrono::seconds(120);  // nothing heard while something is due, beside what the flight takes
   std::string software;
 };
 
@@ -40,10 +41,10 @@ class Session {
     std::string chunk;
   };
   struct Effects {
-    std::vector<std::string> frames;      // to send, in order
-    std::vector<Ingest> ingest;           // for Log::ingest; report each with on_ingested
-    std::optional<Error> close;           // the session is over, after `frames` (the last of which is a bye)
-    std::optional<Instant> wake;          // call on_tick then at the latest
+    std::vector<std::string> frames;  // to send, in order
+    std::vector<Ingest> ingest;       // for Log::ingest; report each with on_ingested
+    std::optional<Error> close;       // the session is over, after `frames` (the last of which is a bye)
+    std::optional<Instant> wake;      // call on_tick then at the latest
   };
 
   // `committed` names what of the peer's runs is A2 here; `peer_had` is what the peer had committed of our runs when we
@@ -58,10 +59,10 @@ class Session {
   Effects on_frame(FrameView frame, Instant now);
   Effects on_tick(Instant now);
   Effects on_ingested(const Log::Range& range, const Status& status, Instant now);
-  Effects on_committed(const RunStream& of, Instant now);      // A2 advanced here
-  Effects on_appended(const Log::Range& range, Instant now);   // new A1 events to offer
+  Effects on_committed(const RunStream& of, Instant now);     // A2 advanced here
+  Effects on_appended(const Log::Range& range, Instant now);  // new A1 events to offer
   Effects on_drained(std::size_t unsent_bytes, Instant now);
-  Effects on_stop(Error why);                                  // says bye and closes
+  Effects on_stop(Error why);  // says bye and closes
 
   // What the peer has committed (A2) of our runs, as it said: the edge's ack mark.
   const ReceivedContext& peer_committed() const { return peer_committed_; }
@@ -103,7 +104,7 @@ class Session {
   std::optional<std::uint8_t> peer_wants_;
   bool over_ = false;
 
-  std::string hello_;        // as first sent, and sent again to a peer that asks
+  std::string hello_;  // as first sent, and sent again to a peer that asks
   HybridTime hello_time_;
   ClockClass clock_ = ClockClass::untrusted;
   HybridTime peer_hello_time_;

@@ -39,7 +39,8 @@ Status ReceivedContext::add_to(Entry& entry, std::uint64_t first, std::uint64_t 
 
 Status ReceivedContext::add(const RunStream& of, std::uint64_t first, std::uint64_t last) {
   if (first == 0 || first > last || last > seq_max || of.run.is_none()) {
-    return Error{Code::out_of_range, "received context: no seqs: " + std::to_string(first) + ".." + std::to_string(last)};
+    return Error{Code::out_of_range,
+                 "received context: no seqs: " + std::to_string(first) + ".." + std::to_string(last)};
   }
   auto at = entries_.lower_bound(of);
   if (at != entries_.end() && at->first == of) {
@@ -119,7 +120,8 @@ void ReceivedContext::join(const ReceivedContext& other) {
 
 ReceivedContext ReceivedContext::of_node(const NodeId& node) const {
   ReceivedContext part;
-  for (auto at = entries_.lower_bound({{node, 0, 0}, Stream{}}); at != entries_.end() && at->first.run.node == node; ++at) {
+  for (auto at = entries_.lower_bound({{node, 0, 0}, Stream{}}); at != entries_.end() && at->first.run.node == node;
+       ++at) {
     part.entries_.insert(part.entries_.end(), *at);
   }
   return part;

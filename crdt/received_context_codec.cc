@@ -18,7 +18,9 @@ constexpr std::size_t container_bytes_min = 6;
 using Intervals = std::vector<SeqSet::Interval>;
 
 Error corrupt(const char* what) { return {Code::corrupt, std::string("received context: ") + what}; }
-Error over(const char* what) { return {Code::out_of_range, std::string("received context: more than the limit of ") + what}; }
+Error over(const char* what) {
+  return {Code::out_of_range, std::string("received context: more than the limit of ") + what};
+}
 
 // Bitmaps count from the start of the container that holds the base.
 std::uint64_t anchor_of(std::uint64_t base) { return base & ~std::uint64_t{0xffff}; }
@@ -47,7 +49,8 @@ std::string intervals_form(std::uint64_t base, const Intervals& received) {
 }
 
 // A bitmap form, where it can be shorter than `shortest` bytes; empty where it cannot.
-std::string bitmap_form(Form form, std::uint64_t base, std::uint64_t max, const Intervals& intervals, std::size_t shortest) {
+std::string bitmap_form(Form form, std::uint64_t base, std::uint64_t max, const Intervals& intervals,
+                        std::size_t shortest) {
   const std::uint64_t anchor = anchor_of(base);
   std::size_t containers = 0;
   std::uint64_t last_key = UINT64_MAX;
@@ -57,7 +60,8 @@ std::string bitmap_form(Form form, std::uint64_t base, std::uint64_t max, const 
     containers += ((interval.last - anchor) >> 16) - first_key + (first_key == last_key ? 0 : 1);
     last_key = (interval.last - anchor) >> 16;
     if (last_key > 0xffff || containers * container_bytes_min >= shortest) return {};
-    relative.push_back({static_cast<std::uint32_t>(interval.first - anchor), static_cast<std::uint32_t>(interval.last - anchor)});
+    relative.push_back(
+        {static_cast<std::uint32_t>(interval.first - anchor), static_cast<std::uint32_t>(interval.last - anchor)});
   }
   const std::string bitmap = encode_roaring(relative);
   std::string bytes(1, static_cast<char>(form));
@@ -75,7 +79,8 @@ class Above {
   bool add(std::uint64_t first, std::uint64_t last) {
     // An interval that touches the one before is the same run of seqs in two containers; the base has no neighbour.
     const bool touches = first == last_ + 1 && !set_.empty();
-    if (first > last || (first <= last_ + 1 && !touches) || last > seq_max) return error_ = corrupt("seqs out of order"), false;
+    if (first > last || (first <= last_ + 1 && !touches) || last > seq_max)
+      return error_ = corrupt("seqs out of order"), false;
     if (last - first >= received_context_above_max - set_.count()) return error_ = over("events above a gap"), false;
     set_.add(first, last);
     last_ = last;
@@ -150,7 +155,8 @@ void ReceivedContext::encode_entry_to(const Entry& entry, std::string& bytes) {
     return;
   }
   Intervals received;
-  entry.above.visit(entry.base + 1, seq_max, [&](SeqSet::Interval interval) { return received.push_back(interval), true; });
+  entry.above.visit(entry.base + 1, seq_max,
+                    [&](SeqSet::Interval interval) { return received.push_back(interval), true; });
   const std::uint64_t max = received.back().last;
   std::string shortest = intervals_form(entry.base, received);
   const auto consider = [&](const std::string& form) {
@@ -199,7 +205,8 @@ Status ReceivedContext::decode_names_from(std::string_view& bytes, std::vector<N
     if (step > UINT32_MAX - name.counter) return corrupt("bad counter of a run");
     name.counter += static_cast<std::uint32_t>(step);
     name.nonce = 0;
-    for (std::size_t i = 0; i < 4; ++i) name.nonce |= static_cast<std::uint32_t>(static_cast<unsigned char>(bytes[i])) << (8 * i);
+    for (std::size_t i = 0; i < 4; ++i)
+      name.nonce |= static_cast<std::uint32_t>(static_cast<unsigned char>(bytes[i])) << (8 * i);
     bytes.remove_prefix(4);
     if (name.counter == 0 || (!names.empty() && name <= names.back())) return corrupt("names of runs out of order");
     names.push_back(name);

@@ -20,7 +20,8 @@ void put32(std::string& to, std::uint32_t value) {
   put16(to, value >> 16);
 }
 std::uint32_t get16(std::string_view from, std::size_t at) {
-  return static_cast<unsigned char>(from[at]) | static_cast<std::uint32_t>(static_cast<unsigned char>(from[at + 1])) << 8;
+  return static_cast<unsigned char>(from[at]) | static_cast<std::uint32_t>(static_cast<unsigned char>(from[at + 1]))
+                                                    << 8;
 }
 std::uint32_t get32(std::string_view from, std::size_t at) { return get16(from, at) | get16(from, at + 2) << 16; }
 
@@ -40,7 +41,8 @@ std::vector<Container> containers_of(const std::vector<Interval32>& intervals) {
   std::vector<Container> containers;
   for (const Interval32& interval : intervals) {
     for (std::uint32_t key = interval.first >> 16; key <= interval.last >> 16; ++key) {
-      if (containers.empty() || containers.back().key != key) containers.push_back({static_cast<std::uint16_t>(key), 0, {}});
+      if (containers.empty() || containers.back().key != key)
+        containers.push_back({static_cast<std::uint16_t>(key), 0, {}});
       const std::uint32_t first = std::max(interval.first, key << 16) & 0xffff;
       const std::uint32_t last = std::min(interval.last, key << 16 | 0xffff) & 0xffff;
       containers.back().runs.push_back({first, last});
@@ -76,7 +78,9 @@ void put_container(std::string& to, const Container& container) {
 struct Front {
   std::size_t count = 0;
   std::string_view run_flags, keys, containers;
-  bool is_run(std::size_t i) const { return !run_flags.empty() && (static_cast<unsigned char>(run_flags[i / 8]) >> (i % 8) & 1) != 0; }
+  bool is_run(std::size_t i) const {
+    return !run_flags.empty() && (static_cast<unsigned char>(run_flags[i / 8]) >> (i % 8) & 1) != 0;
+  }
 };
 
 bool read_front(std::string_view bytes, Front& front) {
@@ -153,9 +157,12 @@ bool read_array(std::string_view from, std::uint32_t count, const Emit& emit) {
 template <class Emit>
 bool read_bitmap(std::string_view from, std::uint32_t count, const Emit& emit) {
   std::uint32_t total = 0;
-  for (std::size_t i = 0; i < bitmap_bytes; ++i) total += static_cast<std::uint32_t>(std::popcount(static_cast<unsigned char>(from[i])));
+  for (std::size_t i = 0; i < bitmap_bytes; ++i)
+    total += static_cast<std::uint32_t>(std::popcount(static_cast<unsigned char>(from[i])));
   if (total != count) return false;
-  const auto bit = [&](std::uint32_t value) { return (static_cast<unsigned char>(from[value / 8]) >> (value % 8) & 1) != 0; };
+  const auto bit = [&](std::uint32_t value) {
+    return (static_cast<unsigned char>(from[value / 8]) >> (value % 8) & 1) != 0;
+  };
   for (std::uint32_t value = 0; value <= 0xffff;) {
     if (!bit(value)) {
       ++value;

@@ -17,7 +17,8 @@ std::uint32_t low(std::uint64_t seq) { return static_cast<std::uint32_t>(seq); }
 template <class PerPart>
 void split(std::uint64_t first, std::uint64_t last, const PerPart& per_part) {
   for (std::uint64_t part = high(first); part <= high(last); ++part) {
-    per_part(static_cast<std::uint32_t>(part), part == high(first) ? low(first) : 0, part == high(last) ? low(last) : UINT32_MAX);
+    per_part(static_cast<std::uint32_t>(part), part == high(first) ? low(first) : 0,
+             part == high(last) ? low(last) : UINT32_MAX);
   }
 }
 
@@ -126,7 +127,8 @@ void SeqSet::visit(std::uint64_t first, std::uint64_t last, const std::function<
 bool operator==(const SeqSet& a, const SeqSet& b) {
   return a.count_ == b.count_ && std::equal(a.parts_.begin(), a.parts_.end(), b.parts_.begin(), b.parts_.end(),
                                             [](const auto& x, const auto& y) {
-                                              return x.first == y.first && roaring_bitmap_equals(x.second.get(), y.second.get());
+                                              return x.first == y.first &&
+                                                     roaring_bitmap_equals(x.second.get(), y.second.get());
                                             });
 }
 

@@ -9,7 +9,8 @@ namespace landfall {
 
 Result<Address> parse_address(std::string_view text) {
   auto refuse = [text](const char* why) {
-    return Error{Code::out_of_range, "address \"" + printable(text) + "\": " + why + "; write host:port or [IPv6]:port"};
+    return Error{Code::out_of_range,
+                 "address \"" + printable(text) + "\": " + why + "; write host:port or [IPv6]:port"};
   };
   auto colon = text.rfind(':');
   if (colon == text.npos) return refuse("no port");
@@ -22,7 +23,8 @@ Result<Address> parse_address(std::string_view text) {
   if (bracketed) host = host.substr(1, host.size() - 2);
   if (host.empty() || host.size() > 253) return refuse("the host must have 1 to 253 characters");
   bool clean = std::ranges::all_of(host, [bracketed](char c) {
-    bool name = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' || c == '-' || c == '_';
+    bool name =
+        (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' || c == '-' || c == '_';
     return name || (bracketed && (c == ':' || c == '%'));
   });
   if (!clean) return refuse("the host holds other characters than a name or an IP address");

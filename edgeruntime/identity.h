@@ -36,7 +36,7 @@ struct Identity {
 // The fleet's own certificate authority, kept by the hub.
 struct TrustRoot {
   std::string trust_domain;
-  std::string key_pem;   // private
+  std::string key_pem;  // private
   std::string cert_pem;
 };
 
@@ -64,8 +64,8 @@ struct Invite {
 // Errors: `out_of_range` for a bad name or address.
 Result<Invite> make_invite(const TrustRoot& root, std::string_view name, std::string_view hub_address,
                            std::int64_t unix_ms);
-std::string encode_invite(const Invite& invite);          // TOML text
-Result<Invite> decode_invite(std::string_view text);      // Errors: `corrupt`, naming the key that is wrong
+std::string encode_invite(const Invite& invite);      // TOML text
+Result<Invite> decode_invite(std::string_view text);  // Errors: `corrupt`, naming the key that is wrong
 
 // Who holds the certificate `chain_der` (leaf first), if everything about it is right: form, trust domain, life at
 // `unix_ms`, and a path of at most three certificates to a root of `bundle_pem`. The holding of the key is for TLS to

@@ -156,8 +156,9 @@ Result<Identity> load_identity(const fs::path& directory) {
   if (!roots) return std::move(roots).error().in((directory / "bundle.pem").string());
   if (X509_check_private_key(certificates->front().get(), parsed_key->get()) != 1) {
     openssl_reason();
-    return Error{Code::denied, directory.string() + ": key.pem and chain.pem do not belong together; restore both "
-                               "from one backup, or have the node invited again"};
+    return Error{Code::denied, directory.string() +
+                                   ": key.pem and chain.pem do not belong together; restore both "
+                                   "from one backup, or have the node invited again"};
   }
   return Identity{*std::move(trust_domain), *std::move(key), *std::move(chain), *std::move(bundle)};
 }

@@ -136,12 +136,11 @@ Error path_error(int code, X509* at, int depth, std::int64_t unix_ms) {
       return denied("the signature on " + whose + " is wrong; have it issued again");
     case X509_V_ERR_CERT_CHAIN_TOO_LONG:
       return denied("more than one intermediate authority; have it issued by a hub of this fleet");
-    default:
-      return denied(whose + " breaks a rule: " + X509_verify_cert_error_string(code) + issue_again);
+    default: return denied(whose + " breaks a rule: " + X509_verify_cert_error_string(code) + issue_again);
   }
 }
 
-Status check_path(X509* leaf, STACK_OF(X509)* others, const std::vector<CertificatePtr>& roots,
+Status check_path(X509* leaf, STACK_OF(X509) * others, const std::vector<CertificatePtr>& roots,
                   std::string_view trust_domain, std::int64_t unix_ms) {
   StorePtr store(X509_STORE_new());
   StoreContextPtr context(X509_STORE_CTX_new());
@@ -188,7 +187,7 @@ Result<Peer> verify_peer(const std::vector<std::string>& chain_der, std::string_
   auto roots = parse_certificates(bundle_pem);
   if (!roots) return denied("our own trust bundle cannot be read: " + roots.error().detail + "; restore bundle.pem");
   std::unique_ptr<STACK_OF(X509), void (*)(STACK_OF(X509)*)> others(sk_X509_new_null(),
-                                                                    [](STACK_OF(X509)* s) { sk_X509_free(s); });
+                                                                    [](STACK_OF(X509) * s) { sk_X509_free(s); });
   LANDFALL_CHECK(others != nullptr);
   for (std::size_t i = 1; i < chain.size(); ++i) sk_X509_push(others.get(), chain[i].get());
   LANDFALL_TRY(check_path(chain.front().get(), others.get(), *roots, trust_domain, unix_ms));

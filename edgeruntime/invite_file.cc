@@ -40,9 +40,12 @@ std::string encode_invite(const Invite& invite) {
        << "name = \"" << invite.name << "\"\n"
        << "hub = \"" << invite.hub_address << "\"\n"
        << "trust_domain = \"" << invite.identity.trust_domain << "\"\n"
-       << "roots = '''\n" << invite.identity.bundle_pem << "'''\n"
-       << "certificate = '''\n" << invite.identity.chain_pem << "'''\n"
-       << "key = '''\n" << invite.identity.key_pem << "'''\n";
+       << "roots = '''\n"
+       << invite.identity.bundle_pem << "'''\n"
+       << "certificate = '''\n"
+       << invite.identity.chain_pem << "'''\n"
+       << "key = '''\n"
+       << invite.identity.key_pem << "'''\n";
   return text.str();
 }
 

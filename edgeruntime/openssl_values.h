@@ -21,7 +21,9 @@ namespace landfall {
 template <auto release>
 struct OpensslRelease {
   template <class T>
-  void operator()(T* object) const { release(object); }
+  void operator()(T* object) const {
+    release(object);
+  }
 };
 using KeyPtr = std::unique_ptr<EVP_PKEY, OpensslRelease<EVP_PKEY_free>>;
 using CertificatePtr = std::unique_ptr<X509, OpensslRelease<X509_free>>;

@@ -28,9 +28,8 @@ bool is_trust_domain(std::string_view text) {
 }
 
 bool is_path_segment(std::string_view text) {
-  return !text.empty() && text != "." && text != ".." && std::ranges::all_of(text, [](char c) {
-    return is_lower_or_digit(c) || (c >= 'A' && c <= 'Z') || is_mark(c);
-  });
+  return !text.empty() && text != "." && text != ".." &&
+         std::ranges::all_of(text, [](char c) { return is_lower_or_digit(c) || (c >= 'A' && c <= 'Z') || is_mark(c); });
 }
 
 std::string trust_domain_uri(std::string_view trust_domain) { return std::string(scheme) + std::string(trust_domain); }
@@ -40,7 +39,9 @@ std::string spiffe_uri(std::string_view trust_domain, Peer::Role role, std::stri
 }
 
 Result<SpiffeId> parse_spiffe_uri(std::string_view uri, std::string_view trust_domain) {
-  auto refuse = [uri](const std::string& why) { return Error{Code::denied, "SPIFFE id " + printable(uri) + ": " + why}; };
+  auto refuse = [uri](const std::string& why) {
+    return Error{Code::denied, "SPIFFE id " + printable(uri) + ": " + why};
+  };
   if (uri.size() > uri_bytes_max) return refuse("longer than 2048 bytes; have the certificate issued again");
   if (!uri.starts_with(scheme)) return refuse("does not begin with spiffe://; have the certificate issued by a hub");
   auto rest = uri.substr(scheme.size());
@@ -67,7 +68,8 @@ Result<SpiffeId> parse_spiffe_uri(std::string_view uri, std::string_view trust_d
 
 std::string printable(std::string_view text) {
   std::string clean(text.substr(0, 100));
-  std::ranges::replace_if(clean, [](char c) { return c < 0x20 || c > 0x7e; }, '?');
+  std::ranges::replace_if(
+      clean, [](char c) { return c < 0x20 || c > 0x7e; }, '?');
   if (text.size() > 100) clean += "...";
   return clean;
 }

@@ -67,8 +67,8 @@ BIO_METHOD* pipe_method() {
 
 int select_alpn(SSL*, const unsigned char** chosen, unsigned char* chosen_size, const unsigned char* offered,
                 unsigned offered_size, void*) {
-  auto found = SSL_select_next_proto(const_cast<unsigned char**>(chosen), chosen_size, alpn, alpn_bytes, offered,
-                                     offered_size);
+  auto found =
+      SSL_select_next_proto(const_cast<unsigned char**>(chosen), chosen_size, alpn, alpn_bytes, offered, offered_size);
   return found == OPENSSL_NPN_NEGOTIATED ? SSL_TLSEXT_ERR_OK : SSL_TLSEXT_ERR_ALERT_FATAL;
 }
 
@@ -84,7 +84,7 @@ struct TlsContext::State {
 struct TlsChannel::State {
   std::shared_ptr<const TlsContext> context;
   Pipes pipes;
-  SslPtr ssl;  // after pipes: its BIO points there
+  SslPtr ssl;          // after pipes: its BIO points there
   std::string record;  // the begun one
   std::optional<Peer> peer;
   std::optional<Error> refusal;  // by our own judgement of the peer's certificate
@@ -161,8 +161,9 @@ int TlsChannel::State::verify(X509_STORE_CTX* store_context, void*) {
   auto peer = verify_peer(chain_der, context.identity.bundle_pem, context.identity.trust_domain, context.unix_ms());
   bool expects_hub = context.side == TlsContext::Side::dialler;
   if (peer && (peer->role == Peer::Role::hub) != expects_hub) {
-    peer = Error{Code::denied, expects_hub ? "certificate: the peer is no hub; correct the hub's address"
-                                           : "certificate: the peer is a hub, which does not dial hubs; correct its role"};
+    peer =
+        Error{Code::denied, expects_hub ? "certificate: the peer is no hub; correct the hub's address"
+                                        : "certificate: the peer is a hub, which does not dial hubs; correct its role"};
   }
   if (!peer) {
     self.refusal = std::move(peer).error();
@@ -229,19 +230,17 @@ Error TlsChannel::State::reason_of(unsigned long code) const {
     case SSL_R_SSLV3_ALERT_UNSUPPORTED_CERTIFICATE:
     case SSL_R_TLSV1_ALERT_UNKNOWN_CA:
     case SSL_R_TLSV1_ALERT_ACCESS_DENIED:
-    case SSL_R_TLSV13_ALERT_CERTIFICATE_REQUIRED:
-      return refused_by_peer(words);
-    default:
-      return {Code::corrupt, "TLS: " + text};
+    case SSL_R_TLSV13_ALERT_CERTIFICATE_REQUIRED: return refused_by_peer(words);
+    default: return {Code::corrupt, "TLS: " + text};
   }
 }
 
 Error TlsChannel::State::ssl_error(int result) {
   auto kind = SSL_get_error(ssl.get(), result);
   auto code = ERR_peek_error();
-  Error error = refusal                            ? *refusal
+  Error error = refusal                         ? *refusal
                 : kind == SSL_ERROR_ZERO_RETURN ? Error{Code::unavailable, "the peer closed the connection"}
-                                                   : reason_of(code);
+                                                : reason_of(code);
   ERR_clear_error();
   return fail(std::move(error));
 }
@@ -257,7 +256,8 @@ Status TlsChannel::State::handshake() {
   unsigned chosen_size = 0;
   SSL_get0_alpn_selected(ssl.get(), &chosen, &chosen_size);
   if (std::string_view(reinterpret_cast<const char*>(chosen), chosen_size) != alpn_name) {
-    return fail({Code::denied, "TLS: the peer does not offer landfall/1 (ALPN); it is no Landfall node of this version"});
+    return fail(
+        {Code::denied, "TLS: the peer does not offer landfall/1 (ALPN); it is no Landfall node of this version"});
   }
   LANDFALL_CHECK(peer.has_value());
   open = true;
@@ -311,7 +311,8 @@ Status TlsChannel::write(std::string_view plaintext) {
       continue;
     }
     auto part = plaintext.substr(0, record_bytes_max - s.record.size());
-    if (s.record.capacity() < record_bytes_max && s.record.size() + part.size() > 1024) s.record.reserve(record_bytes_max);
+    if (s.record.capacity() < record_bytes_max && s.record.size() + part.size() > 1024)
+      s.record.reserve(record_bytes_max);
     s.record.append(part);
     plaintext.remove_prefix(part.size());
     if (s.record.size() == record_bytes_max) LANDFALL_TRY(flush());

@@ -63,8 +63,8 @@ class TlsChannel {
   bool take_ciphertext(std::string& out);
   std::size_t ciphertext_bytes() const;
 
-  bool is_open() const;        // handshake done and peer verified
-  const Peer& peer() const;    // only once is_open()
+  bool is_open() const;      // handshake done and peer verified
+  const Peer& peer() const;  // only once is_open()
 
  private:
   friend class TlsContext;

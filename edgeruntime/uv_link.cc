@@ -147,13 +147,13 @@ Status UvLink::deliver(std::string_view plaintext) {
 // second for each kilobyte.
 void UvLink::watch_frame() {
   if (state_ != State::open || timer_ != 0 || (frame_bytes_ == 0 && first_frame_seen_)) return;
-  auto allowed = owner_->options().frame_grace +
-                 std::chrono::duration_cast<Duration>(std::chrono::duration<double>(
-                     static_cast<double>(frame_bytes_) / frame_bytes_per_second_min));
+  auto allowed = owner_->options().frame_grace + std::chrono::duration_cast<Duration>(std::chrono::duration<double>(
+                                                     static_cast<double>(frame_bytes_) / frame_bytes_per_second_min));
   auto left = frame_since_ + allowed - owner_->loop().now();
   if (left <= Duration::zero()) {
-    return end({Code::unavailable, first_frame_seen_ ? "the peer sends a frame too slowly"
-                                                     : "the peer sends no first frame"}, After::alert);
+    return end(
+        {Code::unavailable, first_frame_seen_ ? "the peer sends a frame too slowly" : "the peer sends no first frame"},
+        After::alert);
   }
   timer_ = owner_->loop().after(left, [this] {
     timer_ = 0;
@@ -283,9 +283,8 @@ void UvLink::linger() {
   channel_.send_close();
   write_ciphertext();
   auto request = std::make_unique<uv_shutdown_t>();
-  if (uv_shutdown(request.get(), stream_of(&tcp_), [](uv_shutdown_t* done, int) {
-        std::unique_ptr<uv_shutdown_t> released(done);
-      }) != 0) {
+  if (uv_shutdown(request.get(), stream_of(&tcp_),
+                  [](uv_shutdown_t* done, int) { std::unique_ptr<uv_shutdown_t> released(done); }) != 0) {
     return close_handle();
   }
   request.release();
@@ -295,9 +294,8 @@ void UvLink::close_handle() {
   if (state_ == State::closing) return;
   state_ = State::closing;
   stop_timer();
-  uv_close(reinterpret_cast<uv_handle_t*>(&tcp_), [](uv_handle_t* handle) {
-    auto last = std::move(static_cast<UvLink*>(handle->data)->held_by_libuv_);
-  });
+  uv_close(reinterpret_cast<uv_handle_t*>(&tcp_),
+           [](uv_handle_t* handle) { auto last = std::move(static_cast<UvLink*>(handle->data)->held_by_libuv_); });
 }
 
 void UvLink::orphan() {

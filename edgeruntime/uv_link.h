@@ -29,7 +29,7 @@ struct LinkOwner {
   virtual void on_proven(UvLink& link) = 0;
   // It will carry no more frames; the user, if it was `proven`, hears of it in a later turn.
   virtual void on_over(UvLink& link, const Error& why, bool proven) = 0;
-  virtual void on_released(UvLink& link) = 0;                // it is being destroyed
+  virtual void on_released(UvLink& link) = 0;  // it is being destroyed
 
  protected:
   ~LinkOwner() = default;
@@ -60,10 +60,10 @@ class UvLink : public Link, public std::enable_shared_from_this<UvLink> {
 
   void set_address(std::string address) { address_ = std::move(address); }
   void on_connected(int uv_status);
-  void begin();       // connected or accepted
-  void write_some();  // encrypts and hands to the system what may go now
+  void begin();                                               // connected or accepted
+  void write_some();                                          // encrypts and hands to the system what may go now
   void abort(const Error& why) { end(why, After::nothing); }  // without waiting for anything
-  void orphan();      // the owner goes: closes without telling anybody
+  void orphan();                                              // the owner goes: closes without telling anybody
 
  private:
   UvLink(LinkOwner& owner, std::shared_ptr<const TlsContext> context, std::string address);
@@ -94,16 +94,16 @@ class UvLink : public Link, public std::enable_shared_from_this<UvLink> {
   bool shut_ = false;
 
   std::deque<std::string> queue_;
-  std::size_t front_sent_ = 0;     // bytes of the front frame that are encrypted already
+  std::size_t front_sent_ = 0;  // bytes of the front frame that are encrypted already
   std::size_t queued_bytes_ = 0;
   std::size_t writing_bytes_ = 0;  // ciphertext with the system
   int writes_ = 0;
-  std::size_t unsent_peak_ = 0;    // since the last on_drained
+  std::size_t unsent_peak_ = 0;  // since the last on_drained
   bool write_due_ = false;
 
-  Loop::Timer timer_ = 0;          // of the handshake, then of a slow frame, then of lingering
-  Instant frame_since_;            // when the frame that is incomplete began, or the wait for the first one
-  std::size_t frame_bytes_ = 0;    // of it, so far
+  Loop::Timer timer_ = 0;        // of the handshake, then of a slow frame, then of lingering
+  Instant frame_since_;          // when the frame that is incomplete began, or the wait for the first one
+  std::size_t frame_bytes_ = 0;  // of it, so far
   bool first_frame_seen_ = false;
 };
 

@@ -203,9 +203,8 @@ UvLoop::UvLoop() : state_(std::make_unique<State>()) {
   ::signal(SIGPIPE, SIG_IGN);
   auto& s = *state_;
   LANDFALL_CHECK(uv_loop_init(&s.loop) == 0);
-  LANDFALL_CHECK(uv_async_init(&s.loop, &s.posted_handle, [](uv_async_t* h) {
-    static_cast<State*>(h->data)->run_posted();
-  }) == 0);
+  LANDFALL_CHECK(
+      uv_async_init(&s.loop, &s.posted_handle, [](uv_async_t* h) { static_cast<State*>(h->data)->run_posted(); }) == 0);
   LANDFALL_CHECK(uv_prepare_init(&s.loop, &s.before_poll) == 0);
   s.timer_fd = timerfd_create(CLOCK_BOOTTIME, TFD_NONBLOCK | TFD_CLOEXEC);
   LANDFALL_CHECK(s.timer_fd >= 0);
@@ -276,9 +275,7 @@ void UvLoop::post(Task task) {
   if (first) uv_async_send(&s.posted_handle);
 }
 
-void UvLoop::work(Lane lane, Task job, Task done) {
-  state_->workers->submit(lane, std::move(job), std::move(done));
-}
+void UvLoop::work(Lane lane, Task job, Task done) { state_->workers->submit(lane, std::move(job), std::move(done)); }
 
 void UvLoop::run() {
   auto& s = *state_;
@@ -296,11 +293,14 @@ void UvLoop::on_signal(int signal_number, Task task) {
     LANDFALL_CHECK(uv_signal_init(&s.loop, &signal->handle) == 0);
     signal->handle.data = signal.get();
     signal->owner = this;
-    auto started = uv_signal_start(&signal->handle, [](uv_signal_t* h, int) {
-      auto& self = *static_cast<State::Signal*>(h->data);
-      self.owner->new_turn();
-      self.task();
-    }, signal_number);
+    auto started = uv_signal_start(
+        &signal->handle,
+        [](uv_signal_t* h, int) {
+          auto& self = *static_cast<State::Signal*>(h->data);
+          self.owner->new_turn();
+          self.task();
+        },
+        signal_number);
     LANDFALL_CHECK(started == 0);
   }
   signal->task = std::move(task);

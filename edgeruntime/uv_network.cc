@@ -157,7 +157,8 @@ Status UvNetwork::State::listen() {
     hints.ai_socktype = SOCK_STREAM;
     auto failed = uv_getaddrinfo(loop_.handle(), &request, nullptr, address->host.c_str(), nullptr, &hints);
     if (failed != 0) {
-      return Error{Code::unavailable, "listen on " + options_.listen + ": " + uv_strerror(failed) + "; use an IP address"};
+      return Error{Code::unavailable,
+                   "listen on " + options_.listen + ": " + uv_strerror(failed) + "; use an IP address"};
     }
     at = all_of(request.addrinfo, address->port).front();
     uv_freeaddrinfo(request.addrinfo);
@@ -212,7 +213,8 @@ void UvNetwork::State::accept() {
 // ---- dialling
 
 void UvNetwork::State::dial_later() {
-  if (options_.dial.empty() || held || user_ == nullptr || dial_timer != 0 || lookup != nullptr || dialled != nullptr) return;
+  if (options_.dial.empty() || held || user_ == nullptr || dial_timer != 0 || lookup != nullptr || dialled != nullptr)
+    return;
   // Half of the delay is fixed, half is chance, so that a fleet that lost its hub does not come back as one.
   auto half = backoff / 2;
   auto delay = half + half * static_cast<std::int64_t>(loop_.random() % 1024) / 1024;
@@ -302,7 +304,8 @@ void UvNetwork::State::wants_to_write(UvLink& link) {
 void UvNetwork::State::on_proven(UvLink& link) {
   last_failure.reset();
   const auto& peer = link.peer();
-  spdlog::info("network: link to {} {} open ({})", peer.role == Peer::Role::hub ? "hub" : "node", peer.name, link.address());
+  spdlog::info("network: link to {} {} open ({})", peer.role == Peer::Role::hub ? "hub" : "node", peer.name,
+               link.address());
   user_->on_open(link);
 }
 
@@ -338,9 +341,8 @@ void UvNetwork::State::drop(UvLink& link) {
 
 void UvNetwork::State::close_listener() {
   if (listener == nullptr) return;
-  uv_close(reinterpret_cast<uv_handle_t*>(std::exchange(listener, nullptr)), [](uv_handle_t* handle) {
-    delete reinterpret_cast<uv_tcp_t*>(handle);
-  });
+  uv_close(reinterpret_cast<uv_handle_t*>(std::exchange(listener, nullptr)),
+           [](uv_handle_t* handle) { delete reinterpret_cast<uv_tcp_t*>(handle); });
 }
 
 // ---- the network

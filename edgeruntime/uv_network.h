@@ -19,10 +19,10 @@ struct UvNetworkOptions {
 
   Duration dial_backoff_min = std::chrono::milliseconds(500);  // doubles up to the other, with jitter of a half
   Duration dial_backoff_max = std::chrono::seconds(60);
-  Duration session_lasted = std::chrono::seconds(30);          // a link this old resets the back-off
-  Duration handshake_max = std::chrono::seconds(20);           // from TCP connect to proven peer
-  Duration frame_grace = std::chrono::seconds(30);             // a frame may take this plus a second per kB
-  Duration linger_max = std::chrono::seconds(5);               // after close: for what was queued, then for the peer
+  Duration session_lasted = std::chrono::seconds(30);  // a link this old resets the back-off
+  Duration handshake_max = std::chrono::seconds(20);   // from TCP connect to proven peer
+  Duration frame_grace = std::chrono::seconds(30);     // a frame may take this plus a second per kB
+  Duration linger_max = std::chrono::seconds(5);       // after close: for what was queued, then for the peer
 };
 
 // Network over TCP and mutual TLS 1.3. Dials and listens, both or either. Every refusal is one log line with reason and

@@ -33,7 +33,8 @@ void put(Slot& slot, std::size_t at, T value) {
 template <class T>
 T get(const char* slot, std::size_t at) {
   T value = 0;
-  for (std::size_t i = 0; i < sizeof value; ++i) value |= static_cast<T>(static_cast<unsigned char>(slot[at + i])) << (8 * i);
+  for (std::size_t i = 0; i < sizeof value; ++i)
+    value |= static_cast<T>(static_cast<unsigned char>(slot[at + i])) << (8 * i);
   return value;
 }
 
@@ -56,7 +57,8 @@ struct Decoded {
   std::uint64_t number;
 };
 std::optional<Decoded> decode(const char* slot) {
-  if (std::memcmp(slot, magic, sizeof magic) != 0 || get<std::uint32_t>(slot, 60) != crc32c({slot, 60})) return std::nullopt;
+  if (std::memcmp(slot, magic, sizeof magic) != 0 || get<std::uint32_t>(slot, 60) != crc32c({slot, 60}))
+    return std::nullopt;
   Decoded d;
   std::memcpy(d.record.run.node.bytes.data(), slot + 4, 16);
   d.record.run.counter = get<std::uint32_t>(slot, 20);
@@ -129,7 +131,8 @@ Status AnchorRing::load() {
     auto decoded = decode(bytes.data() + i * slot_bytes);
     if (!decoded) continue;
     Live& live = live_[{decoded->record.run, decoded->record.stream}];
-    if (live.number < decoded->number) live = {decoded->record, decoded->number}, at_slot[{decoded->record.run, decoded->record.stream}] = i;
+    if (live.number < decoded->number)
+      live = {decoded->record, decoded->number}, at_slot[{decoded->record.run, decoded->record.stream}] = i;
     if (decoded->number >= number_) number_ = decoded->number, newest = i;
   }
   all_broken_ = written_before_ && live_.empty();
@@ -137,7 +140,8 @@ Status AnchorRing::load() {
   // The half that holds the newest record stays as it is and writing begins with a new generation in the other, unless a
   // crash left that half before it had a copy of everything: then it is begun again.
   const std::size_t half = newest / half_slots;
-  const bool complete = std::all_of(at_slot.begin(), at_slot.end(), [half](const auto& s) { return s.second / half_slots == half; });
+  const bool complete =
+      std::all_of(at_slot.begin(), at_slot.end(), [half](const auto& s) { return s.second / half_slots == half; });
   slot_ = written_before_ ? (complete ? 1 - half : half) * half_slots : 0;
   return ok();
 }

@@ -46,7 +46,8 @@ void ChainHasher::extend(Digest& chain, std::string_view row) {
   head[0] = row_tag;
   std::memcpy(head + 1, chain.data(), chain.size());
   bool done = EVP_DigestInit_ex2(context, static_cast<const EVP_MD*>(digest_), nullptr) == 1 &&
-              EVP_DigestUpdate(context, head, sizeof head) == 1 && EVP_DigestUpdate(context, row.data(), row.size()) == 1 &&
+              EVP_DigestUpdate(context, head, sizeof head) == 1 &&
+              EVP_DigestUpdate(context, row.data(), row.size()) == 1 &&
               EVP_DigestFinal_ex(context, chain.data(), nullptr) == 1;
   LANDFALL_CHECK(done);
 }
@@ -63,10 +64,12 @@ Result<DecodedChunk> verify_chunk(std::string_view chunk, ChainHasher& hasher) {
   Digest chain = header.chain_before;
   hasher.extend_rows(chain, decoded->rows);
   if (chain != header.chain_after) {
-    return Error{Code::corrupt, to_string(Dot{header.of.run, header.of.stream, header.last}) + ": chain does not come out"};
+    return Error{Code::corrupt,
+                 to_string(Dot{header.of.run, header.of.stream, header.last}) + ": chain does not come out"};
   }
   if (header.first == 1 && header.chain_before != chain_start(header.of)) {
-    return Error{Code::corrupt, to_string(Dot{header.of.run, header.of.stream, 1}) + ": chain does not begin at the run's start"};
+    return Error{Code::corrupt,
+                 to_string(Dot{header.of.run, header.of.stream, 1}) + ": chain does not begin at the run's start"};
   }
   return decoded;
 }
@@ -76,8 +79,9 @@ Result<std::string> cut_chunk(std::string_view chunk, std::uint64_t first, std::
   if (!decoded) return std::move(decoded).error();
   ChunkHeader header = decoded->header;
   if (first > last || first < header.first || last > header.last) {
-    return Error{Code::out_of_range, "cut " + std::to_string(first) + ".." + std::to_string(last) + " is not inside chunk " +
-                                         std::to_string(header.first) + ".." + std::to_string(header.last)};
+    return Error{Code::out_of_range, "cut " + std::to_string(first) + ".." + std::to_string(last) +
+                                         " is not inside chunk " + std::to_string(header.first) + ".." +
+                                         std::to_string(header.last)};
   }
   const char* begin = decoded->rows.data();
   RowReader reader(decoded->rows);

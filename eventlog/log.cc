@@ -69,7 +69,8 @@ Result<std::vector<Loss>> anchor_losses(const Store& store, const RunTable& runs
 // What the anchor proves: empty for nothing. `parent` becomes a run that only the anchor remembers, where there is one.
 Result<std::string> LogImpl::find_loss(std::optional<RunId>& parent, bool& parent_lost) const {
   Result<std::vector<AnchorRecord>> anchors = store_.anchors();
-  if (!anchors && anchors.error().code != Code::not_found && anchors.error().code != Code::corrupt) return std::move(anchors).error();
+  if (!anchors && anchors.error().code != Code::not_found && anchors.error().code != Code::corrupt)
+    return std::move(anchors).error();
   if (!anchors && store_.was_empty()) return std::string();
   if (!anchors) {
     parent_lost = true;
@@ -85,7 +86,8 @@ Result<std::string> LogImpl::find_loss(std::optional<RunId>& parent, bool& paren
   if (!losses) return std::move(losses).error();
   if (losses->empty()) return std::string();
   for (const Loss& loss : *losses) parent_lost = parent_lost || (parent && loss.record.run == *parent);
-  return "lost: " + losses->front().what + (losses->size() > 1 ? ", and " + std::to_string(losses->size() - 1) + " more streams" : "");
+  return "lost: " + losses->front().what +
+         (losses->size() > 1 ? ", and " + std::to_string(losses->size() - 1) + " more streams" : "");
 }
 
 Status LogImpl::name_parent(const RunId& parent, RunStart& start) const {
@@ -100,8 +102,10 @@ Status LogImpl::name_parent(const RunId& parent, RunStart& start) const {
                                auto at = layout::parse_chunk_key(key);
                                if (!at || at->handle != handle || at->stream != of.stream) return false;
                                Result<ChunkHeader> header = header_of(key, value);
-                               if (!header) bad = std::move(header).error();
-                               else start.parent_heads.push_back({of.stream, header->last, header->chain_after});
+                               if (!header)
+                                 bad = std::move(header).error();
+                               else
+                                 start.parent_heads.push_back({of.stream, header->last, header->chain_after});
                                return false;
                              }));
     LANDFALL_TRY(bad);
@@ -144,7 +148,9 @@ Status LogImpl::open() {
   const std::string payload = encode_run_start(start);
   first.payload = payload;
   std::vector<Event> events{first};
-  std::replace_if(loss->begin(), loss->end(), [](char c) { return c == '"' || c == '\\' || static_cast<unsigned char>(c) < 0x20; }, '_');
+  std::replace_if(
+      loss->begin(), loss->end(), [](char c) { return c == '"' || c == '\\' || static_cast<unsigned char>(c) < 0x20; },
+      '_');
   const std::string audit = "{\"audit\":\"degraded\",\"reason\":\"" + *loss + "\"}";
   if (degraded_) {
     Event event;
@@ -159,11 +165,12 @@ Status LogImpl::open() {
 }
 
 Status LogImpl::load_forks() {
-  return store_.scan(Table::meta, layout::fork_prefix, Store::Order::forward, [this](std::string_view key, std::string_view) {
-    if (!key.starts_with(layout::fork_prefix)) return false;
-    if (const auto run = layout::parse_fork_key(key)) forks_.insert(*run);
-    return true;
-  });
+  return store_.scan(Table::meta, layout::fork_prefix, Store::Order::forward,
+                     [this](std::string_view key, std::string_view) {
+                       if (!key.starts_with(layout::fork_prefix)) return false;
+                       if (const auto run = layout::parse_fork_key(key)) forks_.insert(*run);
+                       return true;
+                     });
 }
 
 // Both histories are stored. That there are two is for people to know: somebody cloned a disk or went back to a backup.
@@ -231,15 +238,18 @@ void LogImpl::submit(Prepared prepared, std::function<void(Status)> done) {
   for (Meta& meta : prepared.meta) batch.put(Table::meta, std::move(meta.key), std::move(meta.value));
 
   const std::uint64_t base = planned_.base(of);
-  if (base == header.last) batch.anchors.push_back(anchor_record(of, header.last, header.chain_after));
-  else if (base > 0) batch.anchors.push_back(anchor_record(of, base, Digest{}));  // a gap was filled: the chain there is another chunk's
+  if (base == header.last)
+    batch.anchors.push_back(anchor_record(of, header.last, header.chain_after));
+  else if (base > 0)
+    batch.anchors.push_back(anchor_record(of, base, Digest{}));  // a gap was filled: the chain there is another chunk's
 
   batch.put(Table::chunks, layout::chunk_key(run->handle, of.stream, header.last), std::move(prepared.bytes));
   note_fork(of.run);
   if (prepared.start) note_fork(prepared.start->parent);
   state(of).in_flight.push_back({header.first, header.last, header.chain_before, header.chain_after});
   ++submitted_;
-  auto complete = [this, alive = alive_, prepared = std::move(prepared), done = std::move(done)](Status status) mutable {
+  auto complete = [this, alive = alive_, prepared = std::move(prepared),
+                   done = std::move(done)](Status status) mutable {
     if (!*alive) return;
     committed(prepared, status);
     if (!*alive) return;
@@ -267,7 +277,8 @@ void LogImpl::committed(const Prepared& prepared, const Status& status) {
   const ChunkHeader& header = prepared.header;
   ++completed_;
   StreamState& stream = state(header.of);
-  auto at = std::find_if(stream.in_flight.begin(), stream.in_flight.end(), [&](const InFlight& f) { return f.last == header.last; });
+  auto at = std::find_if(stream.in_flight.begin(), stream.in_flight.end(),
+                         [&](const InFlight& f) { return f.last == header.last; });
   LANDFALL_CHECK(at != stream.in_flight.end());
   if (status.ok()) {
     stream.newest = *at;
@@ -330,7 +341,8 @@ Result<std::string> LogImpl::get_meta(std::string_view key) const {
   return store_.get(Table::meta, key);
 }
 
-Result<std::vector<Log::StoredChunk>> LogImpl::read(const RunStream& of, std::uint64_t from, std::size_t bytes_max) const {
+Result<std::vector<Log::StoredChunk>> LogImpl::read(const RunStream& of, std::uint64_t from,
+                                                    std::size_t bytes_max) const {
   std::vector<StoredChunk> chunks;
   const RunTable::Run* run = runs_.find(of.run);
   if (run == nullptr) return chunks;
@@ -390,8 +402,10 @@ Result<std::optional<ChunkHeader>> LogImpl::holding(const RunStream& of, std::ui
                              auto at = layout::parse_chunk_key(key);
                              if (!at || at->handle != run->handle || at->stream != of.stream) return false;
                              Result<ChunkHeader> header = header_of(key, value);
-                             if (!header) bad = std::move(header).error();
-                             else if (header->first <= seq) found = std::move(*header);
+                             if (!header)
+                               bad = std::move(header).error();
+                             else if (header->first <= seq)
+                               found = std::move(*header);
                              return false;
                            }));
   LANDFALL_TRY(bad);

@@ -17,7 +17,7 @@ namespace landfall {
 
 struct LogOptions {
   NodeId node;
-  std::string boot_id;   // of the machine, as the caller read it
+  std::string boot_id;  // of the machine, as the caller read it
   std::string software;
   ClockClass clock = ClockClass::synced;
 };
@@ -56,7 +56,9 @@ class Log {
     std::string key, value;
   };
   virtual void append(Stream stream, std::span<const Event> events, std::vector<Meta> meta, OnAppended done) = 0;
-  void append(Stream stream, std::span<const Event> events, OnAppended done) { append(stream, events, {}, std::move(done)); }
+  void append(Stream stream, std::span<const Event> events, OnAppended done) {
+    append(stream, events, {}, std::move(done));
+  }
 
   using OnIngested = std::function<void(Status)>;
   // Stores a foreign chunk as received, after proving its rows, chain and fit with its neighbours; what is already here
@@ -74,7 +76,7 @@ class Log {
   virtual const ReceivedContext& received() const = 0;  // own runs included
   virtual const RunId& run() const = 0;                 // the open one
   virtual std::vector<RunId> runs() const = 0;          // all known, own and foreign, ordered
-  virtual bool degraded() const = 0;                    // the anchor proved a loss at open, or is missing: a restored backup
+  virtual bool degraded() const = 0;  // the anchor proved a loss at open, or is missing: a restored backup
 
   struct StoredChunk {
     ChunkHeader header;
@@ -83,7 +85,8 @@ class Log {
   // Chunks of one (run, stream) in order, from the one that holds `from` or the next after it, as stored: the first may
   // begin before `from`. Stops once bytes_max is passed (at least one chunk comes if there is one).
   // Errors: `disk`, `corrupt`.
-  virtual Result<std::vector<StoredChunk>> read(const RunStream& of, std::uint64_t from, std::size_t bytes_max) const = 0;
+  virtual Result<std::vector<StoredChunk>> read(const RunStream& of, std::uint64_t from,
+                                                std::size_t bytes_max) const = 0;
 
   // Calls `visit` for chunks whose index names `subject` (prefix match), newest run last, in order per (run, stream).
   using VisitChunk = std::function<bool(const StoredChunk&)>;

@@ -155,12 +155,16 @@ void LogImpl::start(Stream stream, Gathered gathered) {
     return finish_own(job);
   }
   // Two lanes, so that one chunk is hashed while the one before it is compressed; each keeps their order.
-  loop_.work(job->lane->id, [job] { job->hash(); }, [this, alive = alive_, job] {
-    if (!*alive) return;
-    loop_.work(job->lane->encoding_id, [job] { job->encode(); }, [this, alive, job] {
-      if (*alive) finish_own(job);
-    });
-  });
+  loop_.work(
+      job->lane->id, [job] { job->hash(); },
+      [this, alive = alive_, job] {
+        if (!*alive) return;
+        loop_.work(
+            job->lane->encoding_id, [job] { job->encode(); },
+            [this, alive, job] {
+              if (*alive) finish_own(job);
+            });
+      });
 }
 
 void LogImpl::finish_own(const std::shared_ptr<OwnJob>& job) {
@@ -180,7 +184,8 @@ void LogImpl::finish_own(const std::shared_ptr<OwnJob>& job) {
   // Our run's first event ends its parent here as it does at every other node: equal logs, equal contexts.
   std::optional<RunStart> run_start;
   if (header->of.stream == Stream::control && header->first == 1) run_start = runs_.find(run_)->start;
-  submit({std::move(*header), std::move(job->bytes), std::move(job->gathered.subjects), std::move(job->gathered.meta), std::move(run_start)},
+  submit({std::move(*header), std::move(job->bytes), std::move(job->gathered.subjects), std::move(job->gathered.meta),
+          std::move(run_start)},
          std::move(end));
 }
 

@@ -41,9 +41,11 @@ struct LogImpl::IngestJob {
       Result<Event> event = decode_row(reader.next());
       if (!event) return std::move(event).error();
       subjects.add(event->subject);
-      if (event->clock != ClockClass::untrusted && event->time > believed) believed = event->time, believed_class = event->clock;
+      if (event->clock != ClockClass::untrusted && event->time > believed)
+        believed = event->time, believed_class = event->clock;
       if (chunk.header.of.stream != Stream::control || seq != 1) continue;
-      if (event->kind != Kind::run_start) return Error{Code::corrupt, to_string(chunk.header.of.run) + ": does not begin with its start"};
+      if (event->kind != Kind::run_start)
+        return Error{Code::corrupt, to_string(chunk.header.of.run) + ": does not begin with its start"};
       Result<RunStart> run_start = decode_run_start(event->payload);
       if (!run_start) return std::move(run_start).error();
       start = std::move(*run_start);
@@ -71,9 +73,11 @@ void LogImpl::ingest(std::string chunk, OnIngested done) {
     job->prove();
     return admit(job);
   }
-  loop_.work(job->lane->id, [job] { job->prove(); }, [this, alive = alive_, job] {
-    if (*alive) admit(job);
-  });
+  loop_.work(
+      job->lane->id, [job] { job->prove(); },
+      [this, alive = alive_, job] {
+        if (*alive) admit(job);
+      });
 }
 
 // Takes what is new of a proven chunk. The lane's hasher is not used here: its next job may be running.
@@ -103,8 +107,10 @@ void LogImpl::admit(const std::shared_ptr<IngestJob>& job) {
   };
   for (Prepared& part : *parts) {
     Status added = planned_.add(part.header.of, part.header.first, part.header.last);
-    if (!added) later([part_done, added] { part_done(added); });
-    else submit(std::move(part), part_done);
+    if (!added)
+      later([part_done, added] { part_done(added); });
+    else
+      submit(std::move(part), part_done);
   }
 }
 
@@ -115,7 +121,9 @@ Result<std::vector<LogImpl::Prepared>> LogImpl::fit(IngestJob& job) {
   const auto missing = planned_.missing(header.of, header.first, header.last);
   const bool all_new = missing.size() == 1 && missing[0] == ReceivedContext::Range{header.first, header.last};
   if (!missing.empty() && header.of.run == run_) {
-    return Error{Code::conflict, to_string(Dot{run_, header.of.stream, missing[0].first}) + ": a peer has events of our open run that we never wrote: two nodes run on one key"};
+    return Error{Code::conflict,
+                 to_string(Dot{run_, header.of.stream, missing[0].first}) +
+                     ": a peer has events of our open run that we never wrote: two nodes run on one key"};
   }
   if (all_new) {
     LANDFALL_TRY(check_neighbours(header));
@@ -129,7 +137,8 @@ Result<std::vector<LogImpl::Prepared>> LogImpl::fit(IngestJob& job) {
     Result<ChunkHeader> cut_header = read_chunk_header(*cut);
     if (!cut_header) return std::move(cut_header).error();
     LANDFALL_TRY(check_neighbours(*cut_header));
-    parts.push_back({std::move(*cut_header), std::move(*cut), job.subjects, {}, range.first == 1 ? job.start : std::nullopt});
+    parts.push_back(
+        {std::move(*cut_header), std::move(*cut), job.subjects, {}, range.first == 1 ? job.start : std::nullopt});
   }
   return parts;
 }
@@ -139,13 +148,15 @@ Status LogImpl::check_overlap(const ChunkHeader& header) {
   Result<std::optional<Digest>> known = chain_known_at(header.of, header.last);
   if (!known) return std::move(known).error();
   if (!*known || **known == header.chain_after) return ok();
-  return Error{Code::conflict, to_string(Dot{header.of.run, header.of.stream, header.last}) + ": a second history under known dots (fork)"};
+  return Error{Code::conflict, to_string(Dot{header.of.run, header.of.stream, header.last}) +
+                                   ": a second history under known dots (fork)"};
 }
 
 Status LogImpl::check_neighbours(const ChunkHeader& header) {
   const RunStream& of = header.of;
   auto fork = [&](std::uint64_t seq) {
-    return Error{Code::conflict, to_string(Dot{of.run, of.stream, seq}) + ": its chain does not join what is here (fork)"};
+    return Error{Code::conflict,
+                 to_string(Dot{of.run, of.stream, seq}) + ": its chain does not join what is here (fork)"};
   };
   if (header.first > 1 && planned_.contains(Dot{of.run, of.stream, header.first - 1})) {
     Result<std::optional<Digest>> before = chain_known_at(of, header.first - 1);
@@ -158,7 +169,8 @@ Status LogImpl::check_neighbours(const ChunkHeader& header) {
   }
   Result<std::optional<ChunkHeader>> after = holding(of, header.last + 1);
   if (!after) return std::move(after).error();
-  if (*after && (*after)->first == header.last + 1 && (*after)->chain_before != header.chain_after) return fork(header.last + 1);
+  if (*after && (*after)->first == header.last + 1 && (*after)->chain_before != header.chain_after)
+    return fork(header.last + 1);
   return ok();
 }
 
@@ -173,7 +185,8 @@ Result<std::optional<Digest>> LogImpl::chain_known_at(const RunStream& of, std::
   if (!header) return std::move(header).error();
   if (!*header) return std::optional<Digest>();
   if ((*header)->last == seq) return std::optional((*header)->chain_after);
-  Result<std::string> bytes = store_.get(Table::chunks, layout::chunk_key(runs_.find(of.run)->handle, of.stream, (*header)->last));
+  Result<std::string> bytes =
+      store_.get(Table::chunks, layout::chunk_key(runs_.find(of.run)->handle, of.stream, (*header)->last));
   if (!bytes) return std::move(bytes).error();
   Result<DecodedChunk> chunk = decode_chunk(*bytes);
   if (!chunk) return std::move(chunk).error();

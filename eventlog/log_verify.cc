@@ -11,16 +11,18 @@ constexpr std::uint64_t progress_events = 8192;
 
 class Verifier {
  public:
-  Verifier(const Store& store, const std::function<void(std::uint64_t)>& progress) : store_(store), progress_(progress) {}
+  Verifier(const Store& store, const std::function<void(std::uint64_t)>& progress)
+      : store_(store), progress_(progress) {}
 
   Result<VerifyReport> run() {
     if (Status loaded = runs_.load(store_); !loaded) fault(loaded.error().detail);
     Result<StoredContext> stored = load_context(store_, runs_);
     if (!stored) fault(stored.error().detail);
-    LANDFALL_TRY(store_.scan(Table::chunks, {}, Store::Order::forward, [this](std::string_view key, std::string_view value) {
-      check_chunk(key, value);
-      return true;
-    }));
+    LANDFALL_TRY(
+        store_.scan(Table::chunks, {}, Store::Order::forward, [this](std::string_view key, std::string_view value) {
+          check_chunk(key, value);
+          return true;
+        }));
     for (const RunTable::Run* run : runs_.in_order()) check_run(*run);
     if (stored) check_context(stored->context);
     LANDFALL_TRY(check_anchor());
@@ -44,7 +46,8 @@ class Verifier {
     Result<DecodedChunk> chunk = verify_chunk(value, hasher_);
     if (!chunk) return fault("chunk up to " + name + ": " + chunk.error().detail);
     const ChunkHeader& header = chunk->header;
-    if (header.of != of || header.last != at->last) return fault("chunk up to " + name + ": lies under a key that is not its own");
+    if (header.of != of || header.last != at->last)
+      return fault("chunk up to " + name + ": lies under a key that is not its own");
     check_place(*run, header);
     if (of.stream == Stream::control && header.first == 1) check_start(*run, *chunk);
     before_ = header;
@@ -62,10 +65,12 @@ class Verifier {
     const std::uint64_t last = follows ? before_->last : 0;
     if (header.first <= last) return fault(name + ": in two chunks");
     if (header.first > last + 1) {
-      if (run.opened_here && !lost_and_refilled(run)) fault(name + ": seq " + std::to_string(last + 1) + " is missing before it");
+      if (run.opened_here && !lost_and_refilled(run))
+        fault(name + ": seq " + std::to_string(last + 1) + " is missing before it");
       return;
     }
-    if (follows && header.chain_before != before_->chain_after) fault(name + ": its chain does not join the chunk before");
+    if (follows && header.chain_before != before_->chain_after)
+      fault(name + ": its chain does not join the chunk before");
   }
 
   // A later run that found a loss: the hub sends the tail back, in any order.
@@ -80,7 +85,8 @@ class Verifier {
     RowReader reader(chunk.rows);
     Result<Event> event = decode_row(reader.next());
     if (!event || event->kind != Kind::run_start) return fault(to_string(run.id) + ": does not begin with its start");
-    if (!run.start || encode_run_start(*run.start) != event->payload) fault(to_string(run.id) + ": the run's row differs from its first event");
+    if (!run.start || encode_run_start(*run.start) != event->payload)
+      fault(to_string(run.id) + ": the run's row differs from its first event");
   }
 
   // The parent's heads that a run names are what the parent has.
@@ -105,7 +111,8 @@ class Verifier {
       for (std::size_t i = 0; i < stream_count; ++i) {
         const RunStream of{run->id, static_cast<Stream>(i)};
         if (stored.encode_entry(of) == rebuilt_.encode_entry(of)) continue;
-        fault(to_string(Dot{of.run, of.stream, stored.max(of)}) + ": received context up to here, chunks up to " + std::to_string(rebuilt_.max(of)));
+        fault(to_string(Dot{of.run, of.stream, stored.max(of)}) + ": received context up to here, chunks up to " +
+              std::to_string(rebuilt_.max(of)));
         ++named;
       }
     }
@@ -116,7 +123,8 @@ class Verifier {
     Result<std::vector<AnchorRecord>> anchors = store_.anchors();
     if (!anchors) {
       const bool new_node = store_.was_empty() && anchors.error().code == Code::not_found;
-      if (!new_node) fault(anchors.error().detail + ": nothing proves that this log is whole (restored from a backup?)");
+      if (!new_node)
+        fault(anchors.error().detail + ": nothing proves that this log is whole (restored from a backup?)");
       return ok();
     }
     Result<std::vector<Loss>> losses = anchor_losses(store_, runs_, rebuilt_, *anchors);

@@ -25,8 +25,8 @@ class Loop {
   using Timer = std::uint64_t;  // 0 is never a timer
   virtual ~Loop() = default;
 
-  virtual Instant now() const = 0;          // constant during one callback
-  virtual std::int64_t unix_ms() const = 0; // wall clock: may jump either way
+  virtual Instant now() const = 0;           // constant during one callback
+  virtual std::int64_t unix_ms() const = 0;  // wall clock: may jump either way
   virtual std::uint64_t random() = 0;
 
   // Runs `task` once, not before `delay` has passed and never inside this call.

@@ -36,11 +36,13 @@ std::string_view view(const rocksdb::Slice& slice) { return {slice.data(), slice
 
 Error to_error(const rocksdb::Status& status, const fs::path& directory) {
   std::string where = "log " + directory.string() + ": ";
-  if (status.IsNoSpace()) return {Code::disk, where + "no space left on its disk: free some or move the folder, then start again"};
+  if (status.IsNoSpace())
+    return {Code::disk, where + "no space left on its disk: free some or move the folder, then start again"};
   std::string text = status.ToString();
   if (status.IsCorruption()) return {Code::corrupt, where + text};
   if (text.find("lock") != std::string::npos && text.find("LOCK") != std::string::npos) {
-    return {Code::conflict, where + "another process holds it: stop that one first (fuser " + (directory / "LOCK").string() + " names it)"};
+    return {Code::conflict, where + "another process holds it: stop that one first (fuser " +
+                                (directory / "LOCK").string() + " names it)"};
   }
   return {Code::disk, where + text};
 }
@@ -57,13 +59,14 @@ Status check_directory(const fs::path& directory, bool read_only) {
     return Error{Code::disk, "log " + directory.string() + ": not " + (read_only ? "readable" : "writable") +
                                  " for this user: run as its owner or chown it"};
   }
-  struct statfs info{};
+  struct statfs info {};
   constexpr unsigned nfs = 0x6969, cifs = 0xff534d42, smb2 = 0xfe534d42, smb = 0x517b;
   if (::statfs(directory.c_str(), &info) != 0) return ok();
   auto type = static_cast<unsigned>(info.f_type);
   if (type == nfs || type == cifs || type == smb2 || type == smb) {
-    return Error{Code::disk, "log " + directory.string() +
-                                 ": lies on a network file system, where locks and syncs do not hold: use a local disk"};
+    return Error{Code::disk,
+                 "log " + directory.string() +
+                     ": lies on a network file system, where locks and syncs do not hold: use a local disk"};
   }
   return ok();
 }
@@ -73,8 +76,8 @@ rocksdb::Options database_options(std::size_t memory_bytes, const std::shared_pt
   o.create_if_missing = true;
   o.create_missing_column_families = true;
   o.wal_recovery_mode = rocksdb::WALRecoveryMode::kPointInTimeRecovery;  // what it drops, the anchor finds
-  o.recycle_log_file_num = 0;    // before 9.2 stale records of the old file could be replayed
-  o.manual_wal_flush = false;    // a buffered WAL is lost on kill -9
+  o.recycle_log_file_num = 0;  // before 9.2 stale records of the old file could be replayed
+  o.manual_wal_flush = false;  // a buffered WAL is lost on kill -9
   o.wal_compression = rocksdb::kNoCompression;
   o.track_and_verify_wals_in_manifest = false;  // false alarms before 7.10
   o.avoid_flush_during_recovery = false;
@@ -95,7 +98,8 @@ rocksdb::Options database_options(std::size_t memory_bytes, const std::shared_pt
   return o;
 }
 
-rocksdb::ColumnFamilyOptions table_options(Table table, std::size_t memory_bytes, const std::shared_ptr<rocksdb::Cache>& cache) {
+rocksdb::ColumnFamilyOptions table_options(Table table, std::size_t memory_bytes,
+                                           const std::shared_ptr<rocksdb::Cache>& cache) {
   rocksdb::ColumnFamilyOptions o;
   const bool chunks = table == Table::chunks;
   o.compaction_style = rocksdb::kCompactionStyleLevel;
@@ -124,15 +128,17 @@ class RocksStore final : public Store {
   Status open() {
     cache_ = rocksdb::NewLRUCache(options_.memory_bytes, 0);
     rocksdb::Options db_options = database_options(options_.memory_bytes, cache_);
-    std::vector<rocksdb::ColumnFamilyDescriptor> families{{rocksdb::kDefaultColumnFamilyName, rocksdb::ColumnFamilyOptions()}};
+    std::vector<rocksdb::ColumnFamilyDescriptor> families{
+        {rocksdb::kDefaultColumnFamilyName, rocksdb::ColumnFamilyOptions()}};
     families[0].options.write_buffer_size = 64 << 10;
     for (std::size_t i = 0; i < table_count; ++i) {
       families.emplace_back(table_names[i], table_options(static_cast<Table>(i), options_.memory_bytes, cache_));
     }
     const std::string path = options_.directory.string();
     rocksdb::DB* db = nullptr;
-    rocksdb::Status status = options_.read_only ? rocksdb::DB::OpenForReadOnly(db_options, path, families, &handles_, &db)
-                                                : rocksdb::DB::Open(db_options, path, families, &handles_, &db);
+    rocksdb::Status status = options_.read_only
+                                 ? rocksdb::DB::OpenForReadOnly(db_options, path, families, &handles_, &db)
+                                 : rocksdb::DB::Open(db_options, path, families, &handles_, &db);
     if (!status.ok()) return to_error(status, options_.directory);
     db_.reset(db);
     was_empty_ = true;
@@ -173,7 +179,8 @@ class RocksStore final : public Store {
   Result<std::string> get(Table table, std::string_view key) const override {
     std::string value;
     rocksdb::Status status = db_->Get(rocksdb::ReadOptions(), family(table), slice(key), &value);
-    if (status.IsNotFound()) return Error{Code::not_found, std::string(table_names[static_cast<int>(table)]) + ": no such key"};
+    if (status.IsNotFound())
+      return Error{Code::not_found, std::string(table_names[static_cast<int>(table)]) + ": no such key"};
     if (!status.ok()) return to_error(status, options_.directory);
     return value;
   }
@@ -214,8 +221,10 @@ class RocksStore final : public Store {
     std::unique_lock lock(mutex_);
     for (;;) {
       auto due = [this] { return stopping_ || !queue_.empty(); };
-      if (anchor_.dirty()) wake_.wait_for(lock, anchor_sync_interval, due);
-      else wake_.wait(lock, due);
+      if (anchor_.dirty())
+        wake_.wait_for(lock, anchor_sync_interval, due);
+      else
+        wake_.wait(lock, due);
       Group group;
       for (std::size_t bytes = 0; !queue_.empty() && (group.empty() || bytes < group_bytes_max);) {
         bytes += bytes_of(queue_.front().batch);
@@ -238,15 +247,19 @@ class RocksStore final : public Store {
     rocksdb::Status status;
     for (const Waiting& waiting : group) {
       for (const Batch::Op& op : waiting.batch.ops) {
-        status = op.value ? writes.Put(family(op.table), slice(op.key), slice(*op.value)) : writes.Delete(family(op.table), slice(op.key));
+        status = op.value ? writes.Put(family(op.table), slice(op.key), slice(*op.value))
+                          : writes.Delete(family(op.table), slice(op.key));
         if (!status.ok()) return fail(to_error(status, options_.directory));
       }
       for (const AnchorRecord& record : waiting.batch.anchors) {
         // Of one (run, stream) only the group's last counts.
-        auto same = std::find_if(anchors.begin(), anchors.end(),
-                                 [&](const AnchorRecord& a) { return a.stream == record.stream && a.run == record.run; });
-        if (same == anchors.end()) anchors.push_back(record);
-        else *same = record;
+        auto same = std::find_if(anchors.begin(), anchors.end(), [&](const AnchorRecord& a) {
+          return a.stream == record.stream && a.run == record.run;
+        });
+        if (same == anchors.end())
+          anchors.push_back(record);
+        else
+          *same = record;
       }
     }
     rocksdb::WriteOptions durable;
@@ -290,16 +303,16 @@ class RocksStore final : public Store {
   Loop& loop_;
   RocksStoreOptions options_;
   bool was_empty_ = false;
-  std::size_t waiting_ = 0;                                       // loop thread
-  std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);    // loop thread
+  std::size_t waiting_ = 0;                                     // loop thread
+  std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);  // loop thread
   std::shared_ptr<rocksdb::Cache> cache_;
   std::vector<rocksdb::ColumnFamilyHandle*> handles_;
   std::unique_ptr<rocksdb::DB> db_;
 
-  AnchorRing anchor_;             // writer thread, once it runs
-  std::optional<Error> failed_;   // writer thread: the first failure is the last word
-  bool told_ = false;             // writer thread
-  std::size_t written_since_trim_ = 0;  // writer thread
+  AnchorRing anchor_;                                      // writer thread, once it runs
+  std::optional<Error> failed_;                            // writer thread: the first failure is the last word
+  bool told_ = false;                                      // writer thread
+  std::size_t written_since_trim_ = 0;                     // writer thread
   std::chrono::steady_clock::time_point anchor_synced_{};  // writer thread
 
   std::mutex mutex_;
@@ -313,7 +326,8 @@ class RocksStore final : public Store {
 
 Result<std::unique_ptr<Store>> open_rocks_store(Loop& loop, RocksStoreOptions options) {
   LANDFALL_TRY(check_directory(options.directory, options.read_only));
-  if (!options.read_only && options.anchor.has_parent_path()) LANDFALL_TRY(check_directory(options.anchor.parent_path(), false));
+  if (!options.read_only && options.anchor.has_parent_path())
+    LANDFALL_TRY(check_directory(options.anchor.parent_path(), false));
   Result<AnchorRing> anchor = AnchorRing::open(options.anchor, options.read_only);
   if (!anchor) return std::move(anchor).error();
   auto store = std::make_unique<RocksStore>(loop, std::move(options), std::move(*anchor));

@@ -32,14 +32,16 @@ Status RunTable::load(const Store& store) {
   Status bad = ok();
   LANDFALL_TRY(store.scan(Table::meta, "r/", Store::Order::forward, [&](std::string_view key, std::string_view value) {
     if (key.substr(0, 2) != "r/") return false;
-    if (key.size() != 6) return bad = Error{Code::corrupt, "meta: a run key of " + std::to_string(key.size()) + " bytes"}, false;
+    if (key.size() != 6)
+      return bad = Error{Code::corrupt, "meta: a run key of " + std::to_string(key.size()) + " bytes"}, false;
     Result<Run> run = decode(layout::read_u32_be(key.substr(2)), value);
     if (!run) return bad = std::move(run).error(), false;
     by_handle_[run->handle] = run->id;
     next_ = std::max(next_, run->handle + 1);
     if (run->start) children_.emplace(run->start->parent, run->id);
     RunId id = run->id;
-    if (!runs_.emplace(id, std::move(*run)).second) return bad = Error{Code::corrupt, "run " + to_string(id) + ": two handles"}, false;
+    if (!runs_.emplace(id, std::move(*run)).second)
+      return bad = Error{Code::corrupt, "run " + to_string(id) + ": two handles"}, false;
     return true;
   }));
   return bad;
@@ -109,18 +111,21 @@ std::string RunTable::fork(const ReceivedContext& received, const RunId& id) con
   }
   if (next == nullptr) return {};
   std::array<std::uint64_t, stream_count> ends{};
-  for (const RunStart::Head& head : runs_.at(*next).start->parent_heads) ends[static_cast<std::size_t>(head.stream)] = head.last;
+  for (const RunStart::Head& head : runs_.at(*next).start->parent_heads)
+    ends[static_cast<std::size_t>(head.stream)] = head.last;
   for (std::size_t i = 0; i < stream_count; ++i) {
     const std::uint64_t last = received.max({id, static_cast<Stream>(i)});
     if (last <= ends[i]) continue;
-    return to_string(Dot{id, static_cast<Stream>(i), last}) + " is here, and " + to_string(*next) + " goes on from seq " + std::to_string(ends[i]);
+    return to_string(Dot{id, static_cast<Stream>(i), last}) + " is here, and " + to_string(*next) +
+           " goes on from seq " + std::to_string(ends[i]);
   }
   return {};
 }
 
 std::vector<RunId> RunTable::parents() const {
   std::vector<RunId> parents;
-  for (auto at = children_.begin(); at != children_.end(); at = children_.upper_bound(at->first)) parents.push_back(at->first);
+  for (auto at = children_.begin(); at != children_.end(); at = children_.upper_bound(at->first))
+    parents.push_back(at->first);
   return parents;
 }
 
@@ -135,7 +140,8 @@ Result<StoredContext> load_context(const Store& store, const RunTable& runs) {
     const layout::Handle handle = layout::read_u32_be(key.substr(2));
     const RunTable::Run* run = runs.find(handle);
     if (run == nullptr || static_cast<unsigned char>(key[6]) >= stream_count) {
-      return bad = Error{Code::corrupt, "meta: received context of an unknown run, handle " + std::to_string(handle)}, false;
+      return bad = Error{Code::corrupt, "meta: received context of an unknown run, handle " + std::to_string(handle)},
+             false;
     }
     stored.clock = std::max(stored.clock, HybridTime{layout::read_u64_le(value)});
     bad = stored.context.decode_entry({run->id, static_cast<Stream>(key[6])}, value.substr(8));

@@ -31,8 +31,8 @@ class RunTable {
   void set_start(const RunId& id, RunStart start);
   static std::string encode(const Run& run);
 
-  std::vector<RunId> ids() const;              // ordered
-  std::vector<const Run*> in_order() const;    // by handle
+  std::vector<RunId> ids() const;            // ordered
+  std::vector<const Run*> in_order() const;  // by handle
   const Run* last_opened_here() const;
 
   // What says that `id` has two histories: two runs go on from it, or more of it is in `received` than the run that goes on

@@ -35,7 +35,9 @@ struct Batch {
   };
   std::vector<Op> ops;
   std::vector<AnchorRecord> anchors;
-  void put(Table table, std::string key, std::string value) { ops.push_back({table, std::move(key), std::move(value)}); }
+  void put(Table table, std::string key, std::string value) {
+    ops.push_back({table, std::move(key), std::move(value)});
+  }
   void erase(Table table, std::string key) { ops.push_back({table, std::move(key), std::nullopt}); }
 };
 

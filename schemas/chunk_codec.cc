@@ -34,8 +34,8 @@ std::string_view compress(std::string_view rows) {
   if (rows.size() < chunk_compress_bytes_min) return {};
   thread_local Compressor compressor;
   if (compressor.scratch.size() < rows.size()) compressor.scratch.resize(rows.size());
-  const std::size_t size = ZSTD_compressCCtx(compressor.context, compressor.scratch.data(), rows.size() - 1, rows.data(),
-                                             rows.size(), zstd_level);
+  const std::size_t size = ZSTD_compressCCtx(compressor.context, compressor.scratch.data(), rows.size() - 1,
+                                             rows.data(), rows.size(), zstd_level);
   if (ZSTD_isError(size)) return {};
   return {compressor.scratch.data(), size};
 }
@@ -70,7 +70,8 @@ Status read_header(wire::Chunk::Reader chunk, ChunkHeader& header) {
   header.time_min.value = chunk.getTimeMin();
   header.time_max.value = chunk.getTimeMax();
   if (header.time_min > header.time_max) return corrupt("times out of order");
-  if (!read_digest(chunk.getChainBefore(), header.chain_before) || !read_digest(chunk.getChainAfter(), header.chain_after)) {
+  if (!read_digest(chunk.getChainBefore(), header.chain_before) ||
+      !read_digest(chunk.getChainAfter(), header.chain_after)) {
     return corrupt("chain value of a wrong length");
   }
 
@@ -83,7 +84,8 @@ Status read_header(wire::Chunk::Reader chunk, ChunkHeader& header) {
 }
 
 Status decompress(std::string_view stored, std::string& rows) {
-  if (ZSTD_getFrameContentSize(stored.data(), stored.size()) != rows.size()) return corrupt("zstd states another length");
+  if (ZSTD_getFrameContentSize(stored.data(), stored.size()) != rows.size())
+    return corrupt("zstd states another length");
   thread_local Decompressor decompressor;
   const std::size_t size =
       ZSTD_decompressDCtx(decompressor.context, rows.data(), rows.size(), stored.data(), stored.size());
@@ -117,7 +119,8 @@ Status check_rows(const DecodedChunk& chunk) {
   }
   if (reader.corrupt()) return corrupt("bad row length");
   if (count != chunk.header.count()) return corrupt("another number of rows than stated");
-  if (time_min != chunk.header.time_min || time_max != chunk.header.time_max) return corrupt("times do not match the rows");
+  if (time_min != chunk.header.time_min || time_max != chunk.header.time_max)
+    return corrupt("times do not match the rows");
   return ok();
 }
 
@@ -153,13 +156,15 @@ std::string encode_chunk(ChunkHeader header, std::string_view rows) {
 
 Result<ChunkHeader> read_chunk_header(std::string_view chunk) {
   ChunkHeader header;
-  LANDFALL_TRY(wire::read_flat<wire::Chunk>("chunk", chunk, [&](wire::Chunk::Reader root) { return read_header(root, header); }));
+  LANDFALL_TRY(wire::read_flat<wire::Chunk>("chunk", chunk,
+                                            [&](wire::Chunk::Reader root) { return read_header(root, header); }));
   return header;
 }
 
 Result<DecodedChunk> decode_chunk(std::string_view chunk) {
   DecodedChunk decoded;
-  LANDFALL_TRY(wire::read_flat<wire::Chunk>("chunk", chunk, [&](wire::Chunk::Reader root) { return read_all(root, decoded); }));
+  LANDFALL_TRY(
+      wire::read_flat<wire::Chunk>("chunk", chunk, [&](wire::Chunk::Reader root) { return read_all(root, decoded); }));
   LANDFALL_TRY(check_rows(decoded));
   return decoded;
 }

@@ -18,7 +18,7 @@ enum class Kind : std::uint8_t {
   audit = 2,      // control: a decision of the node (accepted, refused, degraded), payload JSON
   telemetry = 16,
   alarm = 17,
-  message = 18,   // any other captured or published message
+  message = 18,  // any other captured or published message
 };
 
 // One event without its dot: the dot follows from the chunk. All views borrow: from the caller when appended (copied
@@ -27,12 +27,12 @@ struct Event {
   HybridTime time;
   ClockClass clock = ClockClass::untrusted;
   Kind kind = Kind::message;
-  bool retained = false;         // MQTT retain flag of the captured message
-  std::string_view subject;      // device or topic: UTF-8 without control characters, not empty for kinds >= 16
-  std::string_view content_type; // empty: application/octet-stream
-  std::string_view source, id;   // the sender's CloudEvents name for this event; empty where it gave none
-  std::string_view device;       // key in Kafka; empty: the subject
-  std::string_view deps;         // encoded dots this event depends on across streams (encode_deps)
+  bool retained = false;          // MQTT retain flag of the captured message
+  std::string_view subject;       // device or topic: UTF-8 without control characters, not empty for kinds >= 16
+  std::string_view content_type;  // empty: application/octet-stream
+  std::string_view source, id;    // the sender's CloudEvents name for this event; empty where it gave none
+  std::string_view device;        // key in Kafka; empty: the subject
+  std::string_view deps;          // encoded dots this event depends on across streams (encode_deps)
   std::string_view payload;
 };
 

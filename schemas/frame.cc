@@ -24,9 +24,7 @@ std::uint32_t load_le32(const char* from) {
   return value;
 }
 
-std::uint32_t frame_crc(const char* header, std::string_view body) {
-  return crc32c(body, crc32c({header, crc_at}));
-}
+std::uint32_t frame_crc(const char* header, std::string_view body) { return crc32c(body, crc32c({header, crc_at})); }
 
 bool is_known(std::uint8_t type) {
   return type >= static_cast<std::uint8_t>(FrameType::hello) && type <= static_cast<std::uint8_t>(FrameType::enrolled);
@@ -81,7 +79,8 @@ Result<FrameView> FrameReader::next(std::string_view& input) {
   if (!is_known(type)) return fail(corrupt("unknown type"));
   const std::size_t length = load_le32(&buffer_[length_at]);
   if (length > body_bytes_max_) {
-    return fail({Code::out_of_range, "frame: body of " + std::to_string(length) + " bytes, limit " + std::to_string(body_bytes_max_)});
+    return fail({Code::out_of_range,
+                 "frame: body of " + std::to_string(length) + " bytes, limit " + std::to_string(body_bytes_max_)});
   }
   if (!take_until(frame_header_bytes + length)) return Error{Code::not_found, "frame: more bytes needed"};
   const std::string_view body = std::string_view(buffer_).substr(frame_header_bytes);

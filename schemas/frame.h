@@ -13,11 +13,11 @@ namespace landfall {
 // body length u32, CRC32C u32 of header bytes 0-11 and body; integers little-endian), then one Cap'n Proto message.
 enum class FrameType : std::uint8_t {
   hello = 1,
-  chunk = 2,      // body: a stored chunk, byte for byte
+  chunk = 2,  // body: a stored chunk, byte for byte
   ack = 3,
   heartbeat = 4,
-  bye = 5,        // last frame: why the sender closes
-  enrol = 6,      // only from a peer whose identity is an invite
+  bye = 5,    // last frame: why the sender closes
+  enrol = 6,  // only from a peer whose identity is an invite
   enrolled = 7,
 };
 inline constexpr std::size_t frame_header_bytes = 16;

@@ -11,7 +11,9 @@ namespace landfall {
 struct HybridTime {
   std::uint64_t value = 0;
   std::int64_t unix_ms() const { return static_cast<std::int64_t>(value >> 16); }
-  static HybridTime from_unix_ms(std::int64_t ms) { return {static_cast<std::uint64_t>(std::max<std::int64_t>(ms, 0)) << 16}; }
+  static HybridTime from_unix_ms(std::int64_t ms) {
+    return {static_cast<std::uint64_t>(std::max<std::int64_t>(ms, 0)) << 16};
+  }
   friend auto operator<=>(const HybridTime&, const HybridTime&) = default;
 };
 

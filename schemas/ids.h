@@ -60,6 +60,8 @@ Result<Dot> parse_dot(std::string_view text);
 // SHA-256 output; the value of a hash chain after one event.
 using Digest = std::array<std::uint8_t, 32>;
 std::string to_hex(std::string_view bytes);
-inline std::string to_hex(const Digest& d) { return to_hex(std::string_view(reinterpret_cast<const char*>(d.data()), d.size())); }
+inline std::string to_hex(const Digest& d) {
+  return to_hex(std::string_view(reinterpret_cast<const char*>(d.data()), d.size()));
+}
 
 }  // namespace landfall

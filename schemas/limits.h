@@ -12,7 +12,8 @@ namespace landfall {
 inline constexpr std::size_t event_payload_bytes_max = 256 << 10;
 inline constexpr std::size_t event_subject_bytes_max = 1024;
 inline constexpr std::size_t event_attributes_bytes_max = 4096;
-inline constexpr std::size_t event_row_bytes_max = event_payload_bytes_max + event_subject_bytes_max + event_attributes_bytes_max + 64;
+inline constexpr std::size_t event_row_bytes_max =
+    event_payload_bytes_max + event_subject_bytes_max + event_attributes_bytes_max + 64;
 // A chunk is closed when one more event would pass either; one event alone always fits.
 inline constexpr std::size_t chunk_rows_bytes_max = 512 << 10;
 inline constexpr std::size_t chunk_events_max = 4096;
@@ -32,7 +33,8 @@ inline constexpr std::size_t pem_bytes_max = 24 << 10;
 // Received context, as decoded from a peer. Beyond: refused with out_of_range.
 inline constexpr std::size_t received_context_bytes_max = 512 << 10;
 inline constexpr std::size_t received_context_entries_max = 65536;
-inline constexpr std::uint64_t received_context_above_max = 1 << 26;  // dots above the base, per run and stream: a hub that lost its disk
+inline constexpr std::uint64_t received_context_above_max =
+    1 << 26;  // dots above the base, per run and stream: a hub that lost its disk
 
 // The log. Beyond: append completes with unavailable at once, the caller keeps the event.
 inline constexpr std::size_t log_pending_bytes_max = 64 << 20;
@@ -61,8 +63,9 @@ inline constexpr std::size_t links_unproven_max = 256;
 // MQTT capture. Ring full: the publisher waits up to ring_wait, then is disconnected without an acknowledgement.
 inline constexpr std::size_t ring_bytes = 16 << 20;
 inline constexpr std::chrono::milliseconds ring_wait{2000};
-inline constexpr std::size_t mqtt_payload_bytes_max = event_payload_bytes_max;  // beyond: refused, counted, logged once a minute
-inline constexpr std::size_t dedupe_window_events = 65536;                      // oldest id forgotten first
+inline constexpr std::size_t mqtt_payload_bytes_max =
+    event_payload_bytes_max;                                // beyond: refused, counted, logged once a minute
+inline constexpr std::size_t dedupe_window_events = 65536;  // oldest id forgotten first
 
 // Kafka, per shard. What is read ahead of the transaction: beyond, the log is not read on.
 inline constexpr std::size_t kafka_prefetch_bytes_max = 8 << 20;

@@ -46,15 +46,21 @@ class [[nodiscard]] Result {
   T&& operator*() && { return std::move(*this).value(); }
   T* operator->() { return &value(); }
   const T* operator->() const { return &value(); }
-  const Error& error() const& { LANDFALL_CHECK(!ok()); return *std::get_if<1>(&state_); }
-  Error&& error() && { LANDFALL_CHECK(!ok()); return std::move(*std::get_if<1>(&state_)); }
+  const Error& error() const& {
+    LANDFALL_CHECK(!ok());
+    return *std::get_if<1>(&state_);
+  }
+  Error&& error() && {
+    LANDFALL_CHECK(!ok());
+    return std::move(*std::get_if<1>(&state_));
+  }
 
  private:
   void check_value() const { LANDFALL_CHECK(ok()); }
   std::variant<T, Error> state_;
 };
 
-struct Done {};                // the value of an operation that has none
+struct Done {};  // the value of an operation that has none
 using Status = Result<Done>;
 inline Status ok() { return Done{}; }
 

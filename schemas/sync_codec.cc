@@ -13,21 +13,24 @@ constexpr auto wants_max = static_cast<std::uint8_t>((1u << stream_count) - 1);
 // Copies text of at most bytes_max. A line may hold no control characters; a PEM block has line ends.
 Status copy_line(const char* what, capnp::Text::Reader from, std::size_t bytes_max, std::string& to) {
   const std::string_view text = wire::view(from);
-  if (text.size() > bytes_max) return Error{Code::out_of_range, std::string(what) + " over " + std::to_string(bytes_max) + " bytes"};
+  if (text.size() > bytes_max)
+    return Error{Code::out_of_range, std::string(what) + " over " + std::to_string(bytes_max) + " bytes"};
   if (!is_clean_text(text)) return Error{Code::corrupt, std::string(what) + " is not UTF-8 without control characters"};
   to = text;
   return ok();
 }
 Status copy_pem(const char* what, capnp::Text::Reader from, std::string& to) {
   const std::string_view text = wire::view(from);
-  if (text.size() > pem_bytes_max) return Error{Code::out_of_range, std::string(what) + " over " + std::to_string(pem_bytes_max) + " bytes"};
+  if (text.size() > pem_bytes_max)
+    return Error{Code::out_of_range, std::string(what) + " over " + std::to_string(pem_bytes_max) + " bytes"};
   // OpenSSL reads PEM up to the first NUL: what it does not see must not pass.
   if (text.find('\0') != text.npos) return Error{Code::corrupt, std::string(what) + " holds a NUL byte"};
   to = text;
   return ok();
 }
 Status copy_context(const char* what, capnp::Data::Reader from, std::string& to) {
-  if (from.size() > received_context_bytes_max) return Error{Code::out_of_range, std::string(what) + ": received context over the limit"};
+  if (from.size() > received_context_bytes_max)
+    return Error{Code::out_of_range, std::string(what) + ": received context over the limit"};
   to = wire::view(from);
   return ok();
 }
@@ -84,7 +87,8 @@ Result<Hello> decode_hello(std::string_view body) {
     hello.wants = root.getWants() & wants_max;
     hello.credit_bytes = root.getCreditBytes();
     hello.node = wire::make_node(root.getNodeHigh(), root.getNodeLow());
-    hello.run = {wire::make_node(root.getRunNodeHigh(), root.getRunNodeLow()), root.getRunCounter(), root.getRunNonce()};
+    hello.run = {wire::make_node(root.getRunNodeHigh(), root.getRunNodeLow()), root.getRunCounter(),
+                 root.getRunNonce()};
     hello.time.value = root.getTime();
     LANDFALL_TRY(copy_context("hello: have", root.getHave(), hello.have));
     LANDFALL_TRY(copy_context("hello: committed", root.getCommitted(), hello.committed));
@@ -108,7 +112,8 @@ Result<Ack> decode_ack(std::string_view body) {
 }
 
 std::string encode(const Heartbeat& heartbeat) {
-  return wire::build_flat<wire::Heartbeat>(0, [&](wire::Heartbeat::Builder root) { root.setTime(heartbeat.time.value); });
+  return wire::build_flat<wire::Heartbeat>(0,
+                                           [&](wire::Heartbeat::Builder root) { root.setTime(heartbeat.time.value); });
 }
 
 Result<Heartbeat> decode_heartbeat(std::string_view body) {
@@ -160,10 +165,11 @@ std::string encode(const Enrolled& enrolled) {
 }
 
 Result<Enrolled> decode_enrolled(std::string_view body) {
-  return decode<Enrolled, wire::Enrolled>("enrolled", body, [](wire::Enrolled::Reader root, Enrolled& enrolled) -> Status {
-    LANDFALL_TRY(copy_pem("enrolled: chain", root.getChainPem(), enrolled.chain_pem));
-    return copy_pem("enrolled: bundle", root.getBundlePem(), enrolled.bundle_pem);
-  });
+  return decode<Enrolled, wire::Enrolled>(
+      "enrolled", body, [](wire::Enrolled::Reader root, Enrolled& enrolled) -> Status {
+        LANDFALL_TRY(copy_pem("enrolled: chain", root.getChainPem(), enrolled.chain_pem));
+        return copy_pem("enrolled: bundle", root.getBundlePem(), enrolled.bundle_pem);
+      });
 }
 
 }  // namespace landfall

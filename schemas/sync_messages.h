@@ -16,18 +16,18 @@ namespace landfall {
 struct Hello {
   std::uint16_t protocol = 1;
   NodeId node;
-  RunId run;                   // the sender's open run
-  HybridTime time;             // the sender's clock
+  RunId run;        // the sender's open run
+  HybridTime time;  // the sender's clock
   ClockClass clock = ClockClass::untrusted;
-  std::uint8_t wants = 0;      // bit per stream of the peer's own runs that the sender subscribes to
+  std::uint8_t wants = 0;  // bit per stream of the peer's own runs that the sender subscribes to
   std::uint32_t credit_bytes = 0;
-  std::string have;            // what the sender holds of the peer's runs: not to be sent again
-  std::string committed;       // what of it is A2 at the sender; empty: the same as `have`
+  std::string have;       // what the sender holds of the peer's runs: not to be sent again
+  std::string committed;  // what of it is A2 at the sender; empty: the same as `have`
   std::string software;
 };
 
 struct Ack {
-  std::string committed;       // entries of the (run, stream)s that advanced: A2 at the sender
+  std::string committed;           // entries of the (run, stream)s that advanced: A2 at the sender
   std::uint32_t credit_bytes = 0;  // bytes of chunk frames the peer may have in flight from here on
 };
 

@@ -142,7 +142,8 @@ Result<fs::path> find_program(const std::string& name) {
   for (const auto& place : places) {
     if (::access(place.c_str(), X_OK) == 0 && fs::is_regular_file(place)) return place;
   }
-  return Error{Code::not_found, "broker program \"" + name + "\" not found: install mosquitto, or name it in [mqtt] broker"};
+  return Error{Code::not_found,
+               "broker program \"" + name + "\" not found: install mosquitto, or name it in [mqtt] broker"};
 }
 
 struct Ports {
@@ -153,7 +154,8 @@ std::string config_text(const BrokerOptions& options, const Ports& ports) {
   const auto path = [&](const char* name) { return (options.dir / name).string(); };
   std::ostringstream out;
   out << "# Written by landfall at every start: changes here are lost.\n"
-         "listener " << ports.mqtt << ' ' << options.listen << '\n';
+         "listener "
+      << ports.mqtt << ' ' << options.listen << '\n';
   if (ports.websocket != 0) out << "listener " << ports.websocket << ' ' << options.listen << "\nprotocol websockets\n";
   if (options.password_file.empty()) {
     out << "allow_anonymous true\n";
@@ -163,7 +165,8 @@ std::string config_text(const BrokerOptions& options, const Ports& ports) {
   // Mosquitto started by root would change to its own user, who may not open our ring.
   if (const passwd* self = ::getpwuid(::geteuid()); self != nullptr) out << "user " << self->pw_name << '\n';
   // Not message_size_limit: the broker answers an MQTT 3.1.1 client whose message is over that with a PUBACK.
-  out << "max_packet_size " << packet_bytes_max << "\n"
+  out << "max_packet_size " << packet_bytes_max
+      << "\n"
          "max_inflight_messages 100\n"
          "max_queued_messages 1000\n"
          "max_queued_bytes 4194304\n"
@@ -174,10 +177,14 @@ std::string config_text(const BrokerOptions& options, const Ports& ports) {
          "set_tcp_nodelay true\n"
          "sys_interval 10\n"
          "persistence true\n"
-         "persistence_location " << options.dir.string() << "/\n"
+         "persistence_location "
+      << options.dir.string()
+      << "/\n"
          "persistence_file retained.db\n"
          "autosave_interval 1800\n"
-         "log_dest file " << path("broker.log") << "\n"
+         "log_dest file "
+      << path("broker.log")
+      << "\n"
          "log_timestamp_format %Y-%m-%dT%H:%M:%S\n"
          "log_type error\nlog_type warning\nlog_type notice\n"
          "connection_messages false\n"
@@ -255,8 +262,8 @@ Broker::~Broker() {
 
 std::string Broker::plugin_config(const BrokerOptions& options) {
   std::ostringstream out;
-  out << "plugin " << options.plugin.string() << "\nplugin_opt_ring " << options.ring.string() << "\nplugin_opt_wake_socket "
-      << options.wake_socket.string() << '\n';
+  out << "plugin " << options.plugin.string() << "\nplugin_opt_ring " << options.ring.string()
+      << "\nplugin_opt_wake_socket " << options.wake_socket.string() << '\n';
   int number = 0;
   for (const auto& rule : options.rules) out << "plugin_opt_rule_" << number++ << ' ' << to_string(rule) << '\n';
   return std::move(out).str();
@@ -265,13 +272,14 @@ std::string Broker::plugin_config(const BrokerOptions& options) {
 Result<fs::path> Broker::find_plugin() {
   std::error_code failed;
   const auto folder = fs::read_symlink("/proc/self/exe", failed).parent_path();
-  for (const char* place : {".", "../lib/landfall", "../lib/x86_64-linux-gnu/landfall", "../lib/aarch64-linux-gnu/landfall",
-                            "../edgeruntime/mqtt", "../../edgeruntime/mqtt"}) {
+  for (const char* place : {".", "../lib/landfall", "../lib/x86_64-linux-gnu/landfall",
+                            "../lib/aarch64-linux-gnu/landfall", "../edgeruntime/mqtt", "../../edgeruntime/mqtt"}) {
     const auto file = (folder / place / "liblandfall_mosquitto.so").lexically_normal();
     if (fs::exists(file, failed)) return file;
   }
-  return Error{Code::not_found, "liblandfall_mosquitto.so is neither beside the landfall program nor in its lib folder: "
-                                "name it in [mqtt] plugin"};
+  return Error{Code::not_found,
+               "liblandfall_mosquitto.so is neither beside the landfall program nor in its lib folder: "
+               "name it in [mqtt] plugin"};
 }
 
 Broker::Report Broker::report() const {
@@ -298,21 +306,26 @@ Status Broker::Process::start() {
     if (!plugin.ok()) return std::move(plugin).error();
     options.plugin = *plugin;
   }
-  if (!fs::exists(options.plugin)) return Error{Code::not_found, "plugin " + options.plugin.string() + " does not exist"};
+  if (!fs::exists(options.plugin))
+    return Error{Code::not_found, "plugin " + options.plugin.string() + " does not exist"};
   options.plugin = fs::absolute(options.plugin);
   if (options.listen == "localhost") options.listen = "127.0.0.1";
-  if (!address_of(options.listen, 0)) return Error{Code::out_of_range, "mqtt listen \"" + options.listen + "\" is not an IP address"};
+  if (!address_of(options.listen, 0))
+    return Error{Code::out_of_range, "mqtt listen \"" + options.listen + "\" is not an IP address"};
   if (!is_loopback(options.listen) && options.password_file.empty()) {
-    return Error{Code::denied, "mqtt listen " + options.listen + ": devices on other machines need passwords; make a file with "
-                               "mosquitto_passwd and name it in [mqtt] password_file, or listen on 127.0.0.1"};
+    return Error{Code::denied, "mqtt listen " + options.listen +
+                                   ": devices on other machines need passwords; make a file with "
+                                   "mosquitto_passwd and name it in [mqtt] password_file, or listen on 127.0.0.1"};
   }
   if (options.port == 0 || options.websocket_port == std::uint16_t{0}) {
     std::ifstream earlier(ports_file());
     earlier >> ports.mqtt >> ports.websocket;
   }
   if (options.port != 0) ports.mqtt = options.port;
-  if (!options.websocket_port) ports.websocket = 0;
-  else if (*options.websocket_port != 0) ports.websocket = *options.websocket_port;
+  if (!options.websocket_port)
+    ports.websocket = 0;
+  else if (*options.websocket_port != 0)
+    ports.websocket = *options.websocket_port;
   look_after();
   if (take_over_or_end(config_text(options, ports))) return ok();
   LANDFALL_TRY(choose_ports());
@@ -421,7 +434,8 @@ void Broker::Process::watch() {
 void Broker::Process::unwatch() {
   if (exit_poll != nullptr) {
     uv_poll_stop(exit_poll);
-    uv_close(reinterpret_cast<uv_handle_t*>(exit_poll), [](uv_handle_t* handle) { delete reinterpret_cast<uv_poll_t*>(handle); });
+    uv_close(reinterpret_cast<uv_handle_t*>(exit_poll),
+             [](uv_handle_t* handle) { delete reinterpret_cast<uv_poll_t*>(handle); });
     exit_poll = nullptr;
   }
   if (pid_fd >= 0) ::close(pid_fd);
@@ -440,7 +454,8 @@ void Broker::Process::set_timer(Loop::Timer& which, Duration delay, void (Proces
 
 void Broker::Process::probe() {
   if (state != State::starting) return;
-  const bool up = answers(options.listen, ports.mqtt) && (ports.websocket == 0 || answers(options.listen, ports.websocket));
+  const bool up =
+      answers(options.listen, ports.mqtt) && (ports.websocket == 0 || answers(options.listen, ports.websocket));
   if (!up) return set_timer(timer, probe_every, &Process::probe);
   state = State::running;
   say("broker runs, pid " + std::to_string(pid) + ", port " + std::to_string(ports.mqtt) +

@@ -16,15 +16,15 @@
 namespace landfall {
 
 struct BrokerOptions {
-  std::filesystem::path dir;         // for its configuration, log, retained messages and pid; made where missing
-  std::string program = "mosquitto"; // a name looked up in PATH and /usr/sbin, or a path; "external": see below
-  std::filesystem::path plugin;      // empty: find_plugin()
+  std::filesystem::path dir;                // for its configuration, log, retained messages and pid; made where missing
+  std::string program = "mosquitto";        // a name looked up in PATH and /usr/sbin, or a path; "external": see below
+  std::filesystem::path plugin;             // empty: find_plugin()
   std::filesystem::path ring, wake_socket;  // the same two paths as in MqttIngestOptions
   std::vector<CaptureRule> rules;
   std::string listen = "127.0.0.1";
-  std::uint16_t port = 1883;         // 0: a free one, the same again after a restart
+  std::uint16_t port = 1883;  // 0: a free one, the same again after a restart
   std::optional<std::uint16_t> websocket_port;
-  std::filesystem::path password_file;  // of mosquitto_passwd; needed for any address that is not loopback
+  std::filesystem::path password_file;            // of mosquitto_passwd; needed for any address that is not loopback
   std::function<void(std::string_view)> on_line;  // one line for the operator: started, died, taken over
 };
 
@@ -47,8 +47,8 @@ class Broker {
   enum class State : std::uint8_t { external, starting, running, backing_off, stopping, stopped };
   struct Report {
     State state;
-    int pid = 0;                 // 0: none
-    bool taken_over = false;     // from an earlier edge
+    int pid = 0;              // 0: none
+    bool taken_over = false;  // from an earlier edge
     std::uint16_t port = 0, websocket_port = 0;
     std::uint64_t restarts = 0;  // deaths that we did not ask for
     std::string last_failure;    // how the last one ended

@@ -78,7 +78,8 @@ Result<std::vector<CaptureRule>> capture_rules(const std::vector<std::string>& f
   std::vector<CaptureRule> rules;
   for (const auto& filter : filters) {
     if (!is_topic_filter(filter)) {
-      return Error{Code::out_of_range, "capture \"" + filter + "\": not a topic filter ('+' and '#' stand alone, '#' last)"};
+      return Error{Code::out_of_range,
+                   "capture \"" + filter + "\": not a topic filter ('+' and '#' stand alone, '#' last)"};
     }
     CaptureRule rule{filter};
     if (names_class(filter, "alarm")) {
@@ -91,8 +92,11 @@ Result<std::vector<CaptureRule>> capture_rules(const std::vector<std::string>& f
   std::vector<CaptureRule> narrower;
   for (const auto& [filter, text] : durability) {
     const auto wanted = parse_durability(text);
-    if (!wanted) return Error{Code::out_of_range, "durability of \"" + filter + "\": \"" + text + "\" is neither process nor power"};
-    if (!is_topic_filter(filter)) return Error{Code::out_of_range, "durability: \"" + filter + "\" is not a topic filter"};
+    if (!wanted)
+      return Error{Code::out_of_range,
+                   "durability of \"" + filter + "\": \"" + text + "\" is neither process nor power"};
+    if (!is_topic_filter(filter))
+      return Error{Code::out_of_range, "durability: \"" + filter + "\" is not a topic filter"};
     bool named = false;
     for (auto& rule : rules) {
       if (rule.filter != filter) continue;
@@ -148,15 +152,29 @@ bool is_storable(const CapturedMessage& message) {
 CapturedParts encode_captured(const CapturedMessage& message, CapturedHead& head) {
   const auto client = message.client.substr(0, client_bytes_max);
   const auto length = [](std::string_view view) { return static_cast<std::uint16_t>(view.size()); };
-  head = {static_cast<std::uint8_t>(message.stream), static_cast<std::uint8_t>(message.kind), message.qos, message.retained,
-          length(message.topic), length(client), length(message.content_type), length(message.source), length(message.id), 0};
+  head = {static_cast<std::uint8_t>(message.stream),
+          static_cast<std::uint8_t>(message.kind),
+          message.qos,
+          message.retained,
+          length(message.topic),
+          length(client),
+          length(message.content_type),
+          length(message.source),
+          length(message.id),
+          0};
   return {std::string_view(reinterpret_cast<const char*>(&head), sizeof(head)),
-          message.topic, client, message.content_type, message.source, message.id, message.payload};
+          message.topic,
+          client,
+          message.content_type,
+          message.source,
+          message.id,
+          message.payload};
 }
 
 Result<CapturedMessage> decode_captured(std::string_view body) {
   CapturedHead head;
-  const Error bad{Code::corrupt, "captured message of " + std::to_string(body.size()) + " bytes: lengths do not add up"};
+  const Error bad{Code::corrupt,
+                  "captured message of " + std::to_string(body.size()) + " bytes: lengths do not add up"};
   if (body.size() < sizeof(head)) return bad;
   std::memcpy(&head, body.data(), sizeof(head));
   body.remove_prefix(sizeof(head));

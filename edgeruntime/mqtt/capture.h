@@ -63,7 +63,7 @@ struct CapturedHead {
 };
 using CapturedParts = std::array<std::string_view, 7>;
 CapturedParts encode_captured(const CapturedMessage& message, CapturedHead& head);  // borrows both
-Result<CapturedMessage> decode_captured(std::string_view body);  // Errors: `corrupt`.
+Result<CapturedMessage> decode_captured(std::string_view body);                     // Errors: `corrupt`.
 
 // "d1" of "landfall/d1/telemetry/x", empty for topics that are not ours.
 std::string_view device_of(std::string_view topic);

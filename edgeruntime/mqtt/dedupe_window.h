@@ -33,7 +33,7 @@ class DedupeWindow {
 
   Key key_;
   std::size_t names_max_;
-  std::vector<Hash> names_;           // in order of arrival from oldest_ on, once full
+  std::vector<Hash> names_;  // in order of arrival from oldest_ on, once full
   std::size_t oldest_ = 0;
   std::vector<std::uint32_t> slots_;  // index into names_ plus one; open addressing, linear
   std::size_t mask_;

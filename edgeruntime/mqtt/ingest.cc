@@ -111,7 +111,8 @@ Status rebuild(DedupeWindow& window, const Log& log) {
 }  // namespace
 
 struct MqttIngest::State : std::enable_shared_from_this<MqttIngest::State> {
-  State(UvLoop& l, Log& g, MqttIngestOptions o) : loop(l), log(g), options(std::move(o)), window({l.random(), l.random()}) {}
+  State(UvLoop& l, Log& g, MqttIngestOptions o)
+      : loop(l), log(g), options(std::move(o)), window({l.random(), l.random()}) {}
 
   struct Drain {
     std::uint64_t end;
@@ -163,11 +164,13 @@ MqttIngest::~MqttIngest() {
   state_->failed = true;
   state_->loop.cancel(state_->timer);
   uv_poll_stop(state_->poll);
-  uv_close(reinterpret_cast<uv_handle_t*>(state_->poll), [](uv_handle_t* handle) { delete reinterpret_cast<uv_poll_t*>(handle); });
+  uv_close(reinterpret_cast<uv_handle_t*>(state_->poll),
+           [](uv_handle_t* handle) { delete reinterpret_cast<uv_poll_t*>(handle); });
 }
 
 Status MqttIngest::State::start() {
-  if (auto rebuilt = rebuild(window, log); !rebuilt.ok()) return std::move(rebuilt).error().in("names for deduplication");
+  if (auto rebuilt = rebuild(window, log); !rebuilt.ok())
+    return std::move(rebuilt).error().in("names for deduplication");
   auto opened = RingReader::open({options.ring, options.wake_socket, loop.random(), options.bytes});
   if (!opened.ok()) return std::move(opened).error();
   ring = std::move(*opened);
@@ -196,8 +199,7 @@ void MqttIngest::State::turn() {
   if (failed) return;
   const std::uint64_t before = drains_begun;
   // A drain that met its bounds left records behind. After any other the rest can wait for the pause to end.
-  while (drains.size() < drains_max && log.pending_bytes() < log_pending_bytes_busy && drain()) {
-  }
+  while (drains.size() < drains_max && log.pending_bytes() < log_pending_bytes_busy && drain()) {}
   rest(drains_begun != before);
 }
 
@@ -249,7 +251,8 @@ bool MqttIngest::State::take(const RingReader::Record& record, Drain& now) {
   auto message = decode_captured(record.body);
   if (!message.ok() || !is_storable(*message)) {
     ++counts.corrupt;
-    report(message.ok() ? Error{Code::corrupt, "ring record cannot be an event: is the plugin of this version?"} : message.error());
+    report(message.ok() ? Error{Code::corrupt, "ring record cannot be an event: is the plugin of this version?"}
+                        : message.error());
     return false;
   }
   const auto stream = static_cast<std::size_t>(message->stream);

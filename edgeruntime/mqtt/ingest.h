@@ -12,9 +12,9 @@
 namespace landfall {
 
 struct MqttIngestOptions {
-  std::filesystem::path ring;         // the same two paths as in BrokerOptions
+  std::filesystem::path ring;  // the same two paths as in BrokerOptions
   std::filesystem::path wake_socket;
-  std::size_t bytes = ring_bytes;     // of a ring that is made
+  std::size_t bytes = ring_bytes;                   // of a ring that is made
   std::function<void(const Error&)> on_error = {};  // one line for the operator: lost records, a failed log
   std::function<void()> on_retained = {};           // retained messages became A1: Broker::save_retained
 };
@@ -41,10 +41,11 @@ class MqttIngest {
     std::uint64_t captured = 0;    // events made A1 by this process
     std::uint64_t duplicates = 0;  // named like one in the window, not stored again
     std::uint64_t skipped = 0;     // in the log already when this process began
-    std::uint64_t refused_full = 0, refused_size = 0, refused_invalid = 0;  // by the plugin, since the ring's generation
-    std::uint64_t corrupt = 0;     // times that records were lost to a bad checksum
+    std::uint64_t refused_full = 0, refused_size = 0,
+                  refused_invalid = 0;  // by the plugin, since the ring's generation
+    std::uint64_t corrupt = 0;          // times that records were lost to a bad checksum
     std::uint64_t ring_used_bytes = 0, ring_bytes = 0;
-    std::uint64_t oldest_ms = 0;   // age of the oldest record that is not A1
+    std::uint64_t oldest_ms = 0;  // age of the oldest record that is not A1
     std::uint64_t window_names = 0;
     bool broker_attached = false;  // a plugin holds the ring
   };

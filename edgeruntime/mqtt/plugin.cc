@@ -45,16 +45,22 @@ struct Properties {
       char* name = nullptr;
       char* value = nullptr;
       if (identifier == MQTT_PROP_CONTENT_TYPE) {
-        if (mosquitto_property_read_string(list, MQTT_PROP_CONTENT_TYPE, &value, false) != nullptr) content_type.reset(value);
+        if (mosquitto_property_read_string(list, MQTT_PROP_CONTENT_TYPE, &value, false) != nullptr)
+          content_type.reset(value);
       } else if (identifier == MQTT_PROP_USER_PROPERTY) {
-        if (mosquitto_property_read_string_pair(list, MQTT_PROP_USER_PROPERTY, &name, &value, false) == nullptr) continue;
+        if (mosquitto_property_read_string_pair(list, MQTT_PROP_USER_PROPERTY, &name, &value, false) == nullptr)
+          continue;
         const CString owned_name(name);
         CString owned_value(value);
         const auto key = view(owned_name);
-        if (key == "source") source = std::move(owned_value);
-        else if (key == "id") id = std::move(owned_value);
-        else if (key == "specversion") spec_version = std::move(owned_value);
-        else if (key == "datacontenttype") data_content_type = std::move(owned_value);
+        if (key == "source")
+          source = std::move(owned_value);
+        else if (key == "id")
+          id = std::move(owned_value);
+        else if (key == "specversion")
+          spec_version = std::move(owned_value);
+        else if (key == "datacontenttype")
+          data_content_type = std::move(owned_value);
       }
     }
   }
@@ -82,7 +88,8 @@ class Plugin {
       }
     }
     if (ring_.empty() || wake_socket_.empty() || rules_.empty()) {
-      return say_error({Code::out_of_range, "plugin_opt_ring, plugin_opt_wake_socket and at least one plugin_opt_rule are needed"});
+      return say_error(
+          {Code::out_of_range, "plugin_opt_ring, plugin_opt_wake_socket and at least one plugin_opt_rule are needed"});
     }
     open_ring();
     return true;
@@ -137,7 +144,8 @@ class Plugin {
     ++refused_since_logged_;
     if (may_log(last_refusal_logged_)) {
       const char* client = event.client == nullptr ? nullptr : mosquitto_client_id(event.client);
-      mosquitto_log_printf(MOSQ_LOG_WARNING, "landfall: refused %u message(s), last from client %s on %.200s (%u bytes): %s",
+      mosquitto_log_printf(MOSQ_LOG_WARNING,
+                           "landfall: refused %u message(s), last from client %s on %.200s (%u bytes): %s",
                            refused_since_logged_, client == nullptr ? "?" : client, event.topic, event.payloadlen, why);
       refused_since_logged_ = 0;
     }
@@ -206,7 +214,8 @@ LANDFALL_EXPORT int mosquitto_plugin_init(mosquitto_plugin_id_t* identifier, voi
   try {
     auto loaded = std::make_unique<landfall::Loaded>();
     if (!loaded->plugin.configure(options, count)) return MOSQ_ERR_INVAL;
-    const int rc = mosquitto_callback_register(identifier, MOSQ_EVT_MESSAGE, landfall::on_message, nullptr, loaded.get());
+    const int rc =
+        mosquitto_callback_register(identifier, MOSQ_EVT_MESSAGE, landfall::on_message, nullptr, loaded.get());
     if (rc != MOSQ_ERR_SUCCESS) return rc;
     loaded->identifier = identifier;
     *user_data = loaded.release();

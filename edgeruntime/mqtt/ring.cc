@@ -76,7 +76,8 @@ static_assert(sizeof(RecordHead) == 16);
 std::uint64_t record_bytes(std::size_t body) { return (sizeof(RecordHead) + body + 7) & ~std::uint64_t{7}; }
 
 // Over the position and the generation too: what an earlier lap left at the same place never checks.
-std::uint32_t record_crc(std::uint64_t generation, std::uint64_t position, const RecordHead& head, std::string_view body) {
+std::uint32_t record_crc(std::uint64_t generation, std::uint64_t position, const RecordHead& head,
+                         std::string_view body) {
   std::array<char, 24> name;
   std::memcpy(name.data(), &generation, 8);
   std::memcpy(name.data() + 8, &position, 8);
@@ -195,7 +196,8 @@ class RingMapping {
     if (end_max - position < sizeof(head)) return false;
     std::memcpy(&head, data(position), sizeof(head));
     if (head.body_bytes == 0 || record_bytes(head.body_bytes) > end_max - position) return false;
-    return head.crc == record_crc(header().generation, position, head, {data(position) + sizeof(head), head.body_bytes});
+    return head.crc ==
+           record_crc(header().generation, position, head, {data(position) + sizeof(head), head.body_bytes});
   }
 
  private:
@@ -221,7 +223,8 @@ Result<std::unique_ptr<RingWriter>> RingWriter::open(const std::filesystem::path
                                                      const std::filesystem::path& wake_socket) {
   const int fd = ::open(file.c_str(), O_RDWR | O_CLOEXEC);
   if (fd < 0) {
-    if (errno == ENOENT) return Error{Code::unavailable, "ring " + file.string() + ": not made yet, is the edge running?"};
+    if (errno == ENOENT)
+      return Error{Code::unavailable, "ring " + file.string() + ": not made yet, is the edge running?"};
     return system_error("open ring", file);
   }
   const auto refuse = [&](Code code, const std::string& why) {
@@ -240,7 +243,8 @@ Result<std::unique_ptr<RingWriter>> RingWriter::open(const std::filesystem::path
   const auto not_usable = [&](Code code, const char* why) { return Error{code, "ring " + file.string() + ": " + why}; };
   if (header.magic_number != magic) return not_usable(Code::unavailable, "not made yet, is the edge running?");
   if (header.version != format_version || header.data_bytes != data_bytes) {
-    return not_usable(Code::corrupt, "not in the format of this plugin: use the plugin of the same version as the edge");
+    return not_usable(Code::corrupt,
+                      "not in the format of this plugin: use the plugin of the same version as the edge");
   }
   if (std::memcmp(header.boot_id, read_boot_id().data(), boot_id_bytes) != 0) {
     return not_usable(Code::unavailable, "the edge has not taken it over since the machine started");
@@ -265,7 +269,8 @@ Result<std::uint64_t> RingWriter::write(std::span<const std::string_view> parts,
   std::size_t body = 0;
   for (const auto part : parts) body += part.size();
   const std::uint64_t size = record_bytes(body), room = mapping_->data_bytes();
-  if (body == 0 || size > room / 4) return Error{Code::out_of_range, "ring: record of " + std::to_string(body) + " bytes"};
+  if (body == 0 || size > room / 4)
+    return Error{Code::out_of_range, "ring: record of " + std::to_string(body) + " bytes"};
   if (head_ + size > tail() + room && !wait_for_tail(head_ + size - room, wait)) {
     return Error{Code::unavailable, "ring is full: the edge does not drain it"};
   }
@@ -357,7 +362,8 @@ Result<std::unique_ptr<RingReader>> RingReader::open(Options options) {
     ::fstat(fd, &status);
     const auto size = static_cast<std::size_t>(status.st_size);
     std::uint64_t first_word = 0;
-    const bool is_new = ::pread(fd, &first_word, sizeof(first_word), 0) < 8 || first_word == 0;  // or killed while making it
+    const bool is_new =
+        ::pread(fd, &first_word, sizeof(first_word), 0) < 8 || first_word == 0;  // or killed while making it
     if (is_new) {
       if (auto filled = fill_with_zeros(fd, header_bytes + wanted, file); !filled.ok()) {
         (void)!::ftruncate(fd, 0);
@@ -453,7 +459,9 @@ Result<std::optional<RingReader::Record>> RingReader::next() {
     next_ = end;
     return error;
   }
-  Record record{next_, next_ + record_bytes(head.body_bytes), head.received_ms,
+  Record record{next_,
+                next_ + record_bytes(head.body_bytes),
+                head.received_ms,
                 {mapping_->data(next_) + sizeof(head), head.body_bytes}};
   touched_bytes_ += record.end - next_;
   next_ = record.end;
@@ -485,8 +493,7 @@ bool RingReader::announce(Rest rest) {
 
 void RingReader::clear_wakes() {
   char bytes[64];
-  while (::recv(socket_, bytes, sizeof(bytes), 0) > 0) {
-  }
+  while (::recv(socket_, bytes, sizeof(bytes), 0) > 0) {}
 }
 
 std::uint64_t RingReader::generation() const { return mapping_->header().generation; }

@@ -28,10 +28,12 @@ void Side::append(Stream stream, std::size_t events, std::size_t payload_bytes) 
   while (!done) loop.schedule().run_for(std::chrono::milliseconds(1));
 }
 
-Joined::Joined(std::uint64_t seed) : schedule(seed), edge(schedule, 1, Peer::Role::node), hub(schedule, 2, Peer::Role::hub) {
+Joined::Joined(std::uint64_t seed)
+    : schedule(seed), edge(schedule, 1, Peer::Role::node), hub(schedule, 2, Peer::Role::hub) {
   for (Side* side : {&edge, &hub}) {
     side->log->subscribe(0x7f, [this, side](const Log::Range& range) {
-      if (range.of.run.node == side->self.node && side->session) apply(*side, side->session->on_appended(range, schedule.now()));
+      if (range.of.run.node == side->self.node && side->session)
+        apply(*side, side->session->on_appended(range, schedule.now()));
     });
   }
 }
@@ -41,13 +43,15 @@ void Joined::open() {
   const auto fresh = [&](Side& side, Side& peer, const ReceivedContext& had) {
     side.closed.reset();
     side.session_id = generation_;
-    side.session = std::make_unique<Session>(*side.log, peer.self, side.options, [&side]() -> const ReceivedContext& {
-      return side.committed ? *side.committed : side.log->received();
-    }, had);
+    side.session = std::make_unique<Session>(
+        *side.log, peer.self, side.options,
+        [&side]() -> const ReceivedContext& { return side.committed ? *side.committed : side.log->received(); }, had);
   };
   fresh(edge, hub, edge_had_);
   fresh(hub, edge, hub_had_);
-  for (Side* side : {&edge, &hub}) apply(*side, side->session->on_open(schedule.now(), HybridTime::from_unix_ms(side->loop.unix_ms()), ClockClass::synced));
+  for (Side* side : {&edge, &hub})
+    apply(*side,
+          side->session->on_open(schedule.now(), HybridTime::from_unix_ms(side->loop.unix_ms()), ClockClass::synced));
 }
 
 void Joined::close() {
@@ -80,7 +84,8 @@ void Joined::apply(Side& from, Session::Effects effects) {
   }
   for (Session::Ingest& ingest : effects.ingest) {
     from.log->ingest(std::move(ingest.chunk), [this, &from, generation, range = ingest.range](const Status& status) {
-      if (generation == generation_ && from.session) apply(from, from.session->on_ingested(range, status, schedule.now()));
+      if (generation == generation_ && from.session)
+        apply(from, from.session->on_ingested(range, status, schedule.now()));
     });
   }
   if (effects.close) from.closed = effects.close;

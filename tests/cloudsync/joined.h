@@ -42,8 +42,8 @@ class Joined {
   sim::Schedule schedule;
   Side edge, hub;
   Duration latency = std::chrono::milliseconds(5);
-  std::uint64_t frames = 0;              // delivered
-  std::optional<std::uint64_t> cut_at;   // closes both before this frame is delivered
+  std::uint64_t frames = 0;             // delivered
+  std::optional<std::uint64_t> cut_at;  // closes both before this frame is delivered
   std::function<void(Side& from, FrameView frame)> watch;
 
  private:

@@ -37,10 +37,14 @@ class AlarmOnBusyLink : public testing::TestWithParam<Shape> {};
 TEST_P(AlarmOnBusyLink, WaitsForAboutOneSecondOfBulk) {
   const Shape shape = GetParam();
   World world(3, {.edges = 1, .link_bytes_per_second = shape.configured ? shape.bytes_per_second : 0});
-  world.medium().faults = {.delay_min = shape.one_way, .delay_max = shape.one_way + 1ms, .in_order = true, .bytes_per_second = shape.bytes_per_second};
+  world.medium().faults = {.delay_min = shape.one_way,
+                           .delay_max = shape.one_way + 1ms,
+                           .in_order = true,
+                           .bytes_per_second = shape.bytes_per_second};
   World::Node& edge = world.edge(0);
   const std::size_t chunk_events = 200, backlog = shape.bytes_per_second * 400;
-  for (std::size_t bytes = 0; bytes < backlog; bytes += chunk_events * 200) append(world, edge, Stream::telemetry, chunk_events, 200);
+  for (std::size_t bytes = 0; bytes < backlog; bytes += chunk_events * 200)
+    append(world, edge, Stream::telemetry, chunk_events, 200);
   world.run_for(120s);
   std::optional<Instant> arrived;
   world.hub().log->subscribe(1 << static_cast<int>(Stream::alarm), [&](const Log::Range&) { arrived = world.now(); });
@@ -55,18 +59,22 @@ TEST_P(AlarmOnBusyLink, WaitsForAboutOneSecondOfBulk) {
     world.run_for(7s);
   }
   EXPECT_LE(worst, shape.bound);
-  EXPECT_LT(world.hub().log->received().max({edge.log->run(), Stream::telemetry}), edge.log->received().max({edge.log->run(), Stream::telemetry}))
+  EXPECT_LT(world.hub().log->received().max({edge.log->run(), Stream::telemetry}),
+            edge.log->received().max({edge.log->run(), Stream::telemetry}))
       << "the link must have been busy";
   const auto totals = edge.replicator->peers().front().totals;
   EXPECT_EQ(totals.resent, 0u);
   // The link was used: at least two thirds of what it carries.
-  const double carried = std::chrono::duration<double>(world.now().since_start).count() * static_cast<double>(shape.bytes_per_second);
+  const double carried =
+      std::chrono::duration<double>(world.now().since_start).count() * static_cast<double>(shape.bytes_per_second);
   EXPECT_GT(static_cast<double>(totals.chunk_bytes_sent), carried * 0.66);
 }
 
 INSTANTIATE_TEST_SUITE_P(Link, AlarmOnBusyLink,
-                         testing::Values(Shape{"LBand", 1250, true, 500ms, 3500ms}, Shape{"LBandMeasured", 1250, false, 500ms, 4500ms},
-                                         Shape{"Vsat", 32'000, true, 300ms, 2500ms}, Shape{"VsatMeasured", 32'000, false, 300ms, 3500ms},
+                         testing::Values(Shape{"LBand", 1250, true, 500ms, 3500ms},
+                                         Shape{"LBandMeasured", 1250, false, 500ms, 4500ms},
+                                         Shape{"Vsat", 32'000, true, 300ms, 2500ms},
+                                         Shape{"VsatMeasured", 32'000, false, 300ms, 3500ms},
                                          Shape{"LteMeasured", 100'000, false, 40ms, 2500ms}),
                          [](const auto& param) { return param.param.name; });
 
@@ -85,18 +93,22 @@ TEST_P(LargestEvent, CrossesTheSlowestLinkInOneSession) {
   EXPECT_EQ(status.totals.resent, 0u);
 }
 
-INSTANTIATE_TEST_SUITE_P(Link, LargestEvent, testing::Values(true, false), [](const auto& param) { return param.param ? "Configured" : "Measured"; });
+INSTANTIATE_TEST_SUITE_P(Link, LargestEvent, testing::Values(true, false),
+                         [](const auto& param) { return param.param ? "Configured" : "Measured"; });
 
 TEST(Link, BulkStreamsShareByWeight) {
   World world(4, {.edges = 1, .link_bytes_per_second = 20'000});
   world.medium().faults = {.delay_min = 20ms, .delay_max = 21ms, .in_order = true, .bytes_per_second = 20'000};
   World::Node& edge = world.edge(0);
   for (int i = 0; i < 40; ++i) {
-    for (Stream stream : {Stream::reported, Stream::document, Stream::telemetry, Stream::blob}) append(world, edge, stream, 100, 200);
+    for (Stream stream : {Stream::reported, Stream::document, Stream::telemetry, Stream::blob})
+      append(world, edge, stream, 100, 200);
     world.run_for(1ms);
   }
   world.run_for(60s);
-  const auto arrived = [&](Stream stream) { return static_cast<double>(world.hub().log->received().max({edge.log->run(), stream})); };
+  const auto arrived = [&](Stream stream) {
+    return static_cast<double>(world.hub().log->received().max({edge.log->run(), stream}));
+  };
   EXPECT_NEAR(arrived(Stream::reported) / arrived(Stream::blob), 8, 2);
   EXPECT_NEAR(arrived(Stream::document) / arrived(Stream::blob), 4, 1);
   EXPECT_NEAR(arrived(Stream::telemetry) / arrived(Stream::blob), 2, 0.6);
@@ -119,7 +131,8 @@ TEST(Link, IdleDayCostsLessThanAHundredKilobytes) {
   ASSERT_TRUE(world.in_sync());
   const auto before = world.medium().stats();
   world.run_for(24h);
-  const auto frames = world.medium().stats().frames - before.frames, bytes = world.medium().stats().bytes - before.bytes;
+  const auto frames = world.medium().stats().frames - before.frames,
+             bytes = world.medium().stats().bytes - before.bytes;
   EXPECT_GT(frames, 500u);
   // A TLS 1.3 record adds 22 bytes to a frame, TCP and IP 40 to it and 40 for its acknowledgement.
   EXPECT_LE(bytes + frames * 102, 100'000u);

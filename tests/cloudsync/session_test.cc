@@ -94,7 +94,8 @@ TEST(Session, PushesAlarmsWithTheFirstFlight) {
   pair.edge.append(Stream::alarm, 1, 30);
   std::vector<Stream> order;
   pair.watch = [&](Side& from, FrameView frame) {
-    if (&from == &pair.edge && frame.type == FrameType::chunk) order.push_back(read_chunk_header(frame.body)->of.stream);
+    if (&from == &pair.edge && frame.type == FrameType::chunk)
+      order.push_back(read_chunk_header(frame.body)->of.stream);
   };
   const Instant opened = pair.schedule.now();
   pair.open();
@@ -143,7 +144,8 @@ TEST(Session, AcknowledgesOnlyWhatIsCommittedElsewhere) {
   const auto resent = pair.edge.session->totals().resent;
   EXPECT_LE(resent, 60u) << "it asks now and then, no more";
   pair.hub.committed = pair.hub.log->received().of_node(pair.edge.self.node);
-  for (const RunStream& of : pair.hub.committed->streams()) pair.apply(pair.hub, pair.hub.session->on_committed(of, pair.schedule.now()));
+  for (const RunStream& of : pair.hub.committed->streams())
+    pair.apply(pair.hub, pair.hub.session->on_committed(of, pair.schedule.now()));
   pair.run_for(1s);
   EXPECT_EQ(pair.edge.session->peer_committed(), *pair.hub.committed);
   EXPECT_TRUE(pair.edge.session->in_sync());
@@ -158,7 +160,8 @@ TEST(Session, OffersAgainWhatARestoredHubForgot) {
   pair.hub.log.reset();
   pair.hub.disk.image() = {};
   pair.hub.disk.boot(pair.hub.loop);
-  auto empty = Log::open(pair.hub.loop, pair.hub.disk, {.node = pair.hub.self.node, .boot_id = "test", .software = "test"});
+  auto empty =
+      Log::open(pair.hub.loop, pair.hub.disk, {.node = pair.hub.self.node, .boot_id = "test", .software = "test"});
   ASSERT_TRUE(empty.ok());
   pair.hub.log = std::move(*empty);
   pair.run_for(1s);
@@ -224,7 +227,9 @@ TEST_P(HostileFrame, EndsTheSessionAndAppliesNothing) {
   EXPECT_EQ(pair.hub.session->peer_committed(), acked);
 }
 
-std::string stored_chunk(Side& side, Stream stream) { return side.log->read({side.log->run(), stream}, 1, 1)->front().bytes; }
+std::string stored_chunk(Side& side, Stream stream) {
+  return side.log->read({side.log->run(), stream}, 1, 1)->front().bytes;
+}
 std::string hello_of(Joined& pair, std::function<void(Hello&)> change) {
   Hello hello;
   hello.node = pair.edge.self.node;
@@ -236,15 +241,42 @@ std::string hello_of(Joined& pair, std::function<void(Hello&)> change) {
 
 INSTANTIATE_TEST_SUITE_P(
     Session, HostileFrame,
-    testing::Values(
-        Hostile{"HelloOfBytes", FrameType::hello, [](Joined&) { return std::string(40, 'x'); }, {Code::corrupt, Code::out_of_range}},
-        Hostile{"HelloOfAnotherNode", FrameType::hello, [](Joined& p) { return hello_of(p, [&](Hello& h) { h.node = p.hub.self.node; }); }, {Code::denied}},
-        Hostile{"HelloOfAnotherProtocol", FrameType::hello, [](Joined& p) { return hello_of(p, [](Hello& h) { h.protocol = 9; }); }, {Code::out_of_range}},
-        Hostile{"ChunkOfBytes", FrameType::chunk, [](Joined&) { return std::string(400, '\xff'); }, {Code::corrupt, Code::out_of_range}},
-        Hostile{"ChunkOfOurOwn", FrameType::chunk, [](Joined& p) { return stored_chunk(p.hub, Stream::desired); }, {Code::denied}},
-        Hostile{"AckOfBytes", FrameType::ack, [](Joined&) { return std::string(33, '\1'); }, {Code::corrupt, Code::out_of_range}},
-        Hostile{"AckWithBadContext", FrameType::ack, [](Joined&) { return encode(Ack{std::string(100, '\xee'), 1000}); }, {Code::corrupt, Code::out_of_range}},
-        Hostile{"EnrolInASession", FrameType::enrol, [](Joined&) { return encode(Enrol{"csr", "name"}); }, {Code::out_of_range}}),
+    testing::Values(Hostile{"HelloOfBytes",
+                            FrameType::hello,
+                            [](Joined&) { return std::string(40, 'x'); },
+                            {Code::corrupt, Code::out_of_range}},
+                    Hostile{"HelloOfAnotherNode",
+                            FrameType::hello,
+                            [](Joined& p) { return hello_of(p, [&](Hello& h) { h.node = p.hub.self.node; }); },
+                            {Code::denied}},
+                    Hostile{"HelloOfAnotherProtocol",
+                            FrameType::hello,
+                            [](Joined& p) { return hello_of(p, [](Hello& h) { h.protocol = 9; }); },
+                            {Code::out_of_range}},
+                    Hostile{"ChunkOfBytes",
+                            FrameType::chunk,
+                            [](Joined&) { return std::string(400, '\xff'); },
+                            {Code::corrupt, Code::out_of_range}},
+                    Hostile{"ChunkOfOurOwn",
+                            FrameType::chunk,
+                            [](Joined& p) { return stored_chunk(p.hub, Stream::desired); },
+                            {Code::denied}},
+                    Hostile{"AckOfBytes",
+                            FrameType::ack,
+                            [](Joined&) { return std::string(33, '\1'); },
+                            {Code::corrupt, Code::out_of_range}},
+                    Hostile{"AckWithBadContext",
+                            FrameType::ack,
+                            [](Joined&) {
+                              return encode(Ack{std::string(100, '\xee'), 1000});
+                            },
+                            {Code::corrupt, Code::out_of_range}},
+                    Hostile{"EnrolInASession",
+                            FrameType::enrol,
+                            [](Joined&) {
+                              return encode(Enrol{"csr", "name"});
+                            },
+                            {Code::out_of_range}}),
     [](const auto& param) { return param.param.name; });
 
 TEST(Session, ClosesOnAChunkWhoseChainIsForged) {
@@ -263,7 +295,8 @@ TEST(Session, ClosesOnAChunkWhoseChainIsForged) {
   pair.apply(pair.hub, pair.hub.session->on_frame({FrameType::chunk, forged}, pair.schedule.now()));
   pair.run_for(1s);
   ASSERT_TRUE(pair.hub.closed);
-  EXPECT_TRUE(pair.hub.closed->code == Code::corrupt || pair.hub.closed->code == Code::conflict) << pair.hub.closed->detail;
+  EXPECT_TRUE(pair.hub.closed->code == Code::corrupt || pair.hub.closed->code == Code::conflict)
+      << pair.hub.closed->detail;
   EXPECT_EQ(pair.hub.log->received(), before);
 }
 

@@ -13,9 +13,8 @@ class UvPair {
   UvPair() : fleet_(loop_.unix_ms()), hub_identity_(fleet_.hub()), edge_identity_(fleet_.node()) {
     hub_ = *UvNetwork::create(loop_, {.identity = hub_identity_, .listen = "127.0.0.1:0"});
     auto address = "127.0.0.1:" + std::to_string(hub_->listening_port());
-    edge_ = *UvNetwork::create(loop_, {.identity = edge_identity_,
-                                       .dial = {address},
-                                       .dial_backoff_min = std::chrono::milliseconds(2)});
+    edge_ = *UvNetwork::create(
+        loop_, {.identity = edge_identity_, .dial = {address}, .dial_backoff_min = std::chrono::milliseconds(2)});
   }
   Network& hub() { return *hub_; }
   Network& edge() { return *edge_; }

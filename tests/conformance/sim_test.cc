@@ -61,7 +61,8 @@ class SimPair {
   sim::Schedule schedule_{1};
   sim::Medium medium_{schedule_};
   sim::Loop hub_loop_{schedule_}, edge_loop_{schedule_};
-  sim::Network hub_{medium_, hub_loop_, peer(1, Peer::Role::hub)}, edge_{medium_, edge_loop_, peer(2, Peer::Role::node)};
+  sim::Network hub_{medium_, hub_loop_, peer(1, Peer::Role::hub)},
+      edge_{medium_, edge_loop_, peer(2, Peer::Role::node)};
 };
 
 INSTANTIATE_TYPED_TEST_SUITE_P(Sim, NetworkSuite, SimPair);

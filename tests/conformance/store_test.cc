@@ -27,7 +27,8 @@ class RocksMachine {
  private:
   void open() {
     auto at = dir_.path() / std::to_string(generation_);
-    Result<std::unique_ptr<Store>> opened = open_rocks_store(loop_, {.directory = at / "log", .anchor = at / "anchor", .on_fatal = {}});
+    Result<std::unique_ptr<Store>> opened =
+        open_rocks_store(loop_, {.directory = at / "log", .anchor = at / "anchor", .on_fatal = {}});
     if (!opened) std::fprintf(stderr, "%s\n", opened.error().detail.c_str());
     store_ = std::move(*opened);
   }

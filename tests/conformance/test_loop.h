@@ -65,8 +65,10 @@ class TestLoop : public Loop {
       {
         std::unique_lock lock(mutex_);
         auto due = [this] { return !posted_.empty(); };
-        if (timers_.empty()) wake_loop_.wait(lock, due);
-        else wake_loop_.wait_until(lock, std::chrono::steady_clock::time_point(timers_.begin()->first.since_start), due);
+        if (timers_.empty())
+          wake_loop_.wait(lock, due);
+        else
+          wake_loop_.wait_until(lock, std::chrono::steady_clock::time_point(timers_.begin()->first.since_start), due);
         tasks.swap(posted_);
       }
       for (auto& task : tasks) task();

@@ -79,7 +79,8 @@ TEST(Golden, ReceivedContexts) {
   }
   std::vector<std::pair<std::string, ReceivedContext>> values = {{"empty", {}}, {"runs", runs}};
   for (Case& c : cases()) {
-    if (c.form != form_received || std::string(c.name) == "scattered") values.emplace_back(c.name, std::move(c.context));
+    if (c.form != form_received || std::string(c.name) == "scattered")
+      values.emplace_back(c.name, std::move(c.context));
   }
   for (const auto& [name, context] : values) {
     const std::string file = golden("received_context/" + name, context.encode());
@@ -116,7 +117,8 @@ TEST(ReceivedContextHostile, TruncationsAndBitFlipsDoNoHarm) {
 
 TEST(ReceivedContextHostile, LimitsHold) {
   ReceivedContext context;
-  EXPECT_EQ(ReceivedContext::decode(std::string(received_context_bytes_max + 1, '\1')).error().code, Code::out_of_range);
+  EXPECT_EQ(ReceivedContext::decode(std::string(received_context_bytes_max + 1, '\1')).error().code,
+            Code::out_of_range);
   std::string names("\1\1", 2);  // version, one node
   names.append(16, '\5');
   append_varint(names, received_context_entries_max + 1);
@@ -131,7 +133,8 @@ TEST(ReceivedContextHostile, LimitsHold) {
   EXPECT_EQ(context.decode_entry(stream(), intervals(UINT64_MAX, 0)).error().code, Code::corrupt);
   EXPECT_EQ(context.decode_entry(stream(), intervals(seq_max, 0)).error().code, Code::corrupt);
   EXPECT_EQ(context.decode_entry(stream(), std::string("\1\0\0", 3)).error().code, Code::corrupt) << "no intervals";
-  EXPECT_EQ(context.decode_entry(stream(), std::string("\0\0x", 3)).error().code, Code::corrupt) << "bytes after the end";
+  EXPECT_EQ(context.decode_entry(stream(), std::string("\0\0x", 3)).error().code, Code::corrupt)
+      << "bytes after the end";
   EXPECT_EQ(context.decode_entry(stream(), "").error().code, Code::corrupt);
   EXPECT_TRUE(context.empty()) << "a refused entry leaves nothing";
   EXPECT_TRUE(context.decode_entry(stream(), intervals(0, received_context_above_max - 1)).ok());
@@ -141,7 +144,8 @@ TEST(ReceivedContextHostile, LimitsHold) {
 std::string by_croaring(const std::vector<Interval32>& intervals) {
   roaring_bitmap_t* bitmap = roaring_bitmap_create();
   for (const Interval32& i : intervals) {
-    for (std::uint64_t value = i.first; value <= i.last; ++value) roaring_bitmap_add(bitmap, static_cast<std::uint32_t>(value));
+    for (std::uint64_t value = i.first; value <= i.last; ++value)
+      roaring_bitmap_add(bitmap, static_cast<std::uint32_t>(value));
   }
   roaring_bitmap_run_optimize(bitmap);
   std::string bytes(roaring_bitmap_portable_size_in_bytes(bitmap), '\0');
@@ -164,7 +168,8 @@ std::vector<Interval32> intervals_in(std::string_view bytes) {
 }
 
 bool same(const std::vector<Interval32>& a, const std::vector<Interval32>& b) {
-  return std::equal(a.begin(), a.end(), b.begin(), b.end(), [](Interval32 x, Interval32 y) { return x.first == y.first && x.last == y.last; });
+  return std::equal(a.begin(), a.end(), b.begin(), b.end(),
+                    [](Interval32 x, Interval32 y) { return x.first == y.first && x.last == y.last; });
 }
 
 TEST(RoaringFormat, IsReadByCroaringAndReadsWhatItWrites) {
@@ -189,7 +194,8 @@ TEST(RoaringFormat, IsReadByCroaringAndReadsWhatItWrites) {
     std::uint64_t count = 0;
     for (const Interval32& i : intervals) count += i.last - i.first + 1;
     EXPECT_EQ(roaring_bitmap_get_cardinality(read), count);
-    for (const Interval32& i : intervals) EXPECT_TRUE(roaring_bitmap_contains_range(read, i.first, std::uint64_t{i.last} + 1));
+    for (const Interval32& i : intervals)
+      EXPECT_TRUE(roaring_bitmap_contains_range(read, i.first, std::uint64_t{i.last} + 1));
     roaring_bitmap_free(read);
   }
 }

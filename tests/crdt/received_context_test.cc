@@ -44,8 +44,9 @@ void add_random(ReceivedContext& context, const RunStream& of, Rng& rng) {
 ReceivedContext random_context(Rng& rng) {
   ReceivedContext context;
   for (int i = static_cast<int>(below(rng, 5)); i > 0; --i) {
-    const auto of = stream_of(static_cast<std::uint8_t>(1 + below(rng, 3)), 1 + static_cast<std::uint32_t>(below(rng, 3)),
-                              static_cast<Stream>(below(rng, stream_count)));
+    const auto of =
+        stream_of(static_cast<std::uint8_t>(1 + below(rng, 3)), 1 + static_cast<std::uint32_t>(below(rng, 3)),
+                  static_cast<Stream>(below(rng, stream_count)));
     add_random(context, of, rng);
   }
   return context;
@@ -81,7 +82,8 @@ TEST(ReceivedContextCodec, EveryValueComesBackAndEqualValuesHaveEqualBytes) {
   }
 }
 
-std::vector<ReceivedContext::Range> missing_of(const std::set<std::uint64_t>& here, std::uint64_t first, std::uint64_t last) {
+std::vector<ReceivedContext::Range> missing_of(const std::set<std::uint64_t>& here, std::uint64_t first,
+                                               std::uint64_t last) {
   std::vector<ReceivedContext::Range> ranges;
   for (std::uint64_t seq = first; seq <= last; ++seq) {
     if (here.contains(seq)) continue;
@@ -185,7 +187,8 @@ void check(const Replica& replica, const RunStream& of) {
   ASSERT_EQ(replica.context.base(of), base);
   ASSERT_EQ(replica.context.max(of), here.empty() ? 0 : *here.rbegin());
   ASSERT_EQ(replica.context.missing(of, 1, run_seqs + 5), missing_of(here, 1, run_seqs + 5));
-  for (std::uint64_t seq = 1; seq <= run_seqs + 5; ++seq) ASSERT_EQ(replica.context.contains(of, seq, seq), here.contains(seq)) << seq;
+  for (std::uint64_t seq = 1; seq <= run_seqs + 5; ++seq)
+    ASSERT_EQ(replica.context.contains(of, seq, seq), here.contains(seq)) << seq;
 }
 
 TEST(Clones, ReplicasOfAForkedNodeHoldWhatCameAndNothingElse) {
@@ -194,7 +197,8 @@ TEST(Clones, ReplicasOfAForkedNodeHoldWhatCameAndNothingElse) {
     Rng rng(seed);
     std::vector<RunStream> streams;
     for (std::uint32_t counter = 1; counter <= 3; ++counter) {
-      for (const std::uint32_t nonce : {0xaaaau, 0xbbbbu}) streams.push_back({run(1, counter, nonce), rng() % 2 == 0 ? Stream::alarm : Stream::control});
+      for (const std::uint32_t nonce : {0xaaaau, 0xbbbbu})
+        streams.push_back({run(1, counter, nonce), rng() % 2 == 0 ? Stream::alarm : Stream::control});
     }
     std::vector<std::uint64_t> copied_at;
     for (std::size_t i = 0; i < streams.size(); ++i) copied_at.push_back(1 + below(rng, run_seqs));

@@ -80,13 +80,27 @@ TEST(Identity, RefusesEachBadCertificateForItsOwnReason) {
       {"longer than 2048", path("spiffe://fleet.example/node/" + std::string(2100, 'a'))},
       {"node id in it is not that of its key", path("spiffe://fleet.example/node/00000000000000000000000000000000")},
       {"node id in it is not that of its key", path("spiffe://fleet.example/hub/00000000000000000000000000000000")},
-      {"more than one URI name", [](Forged& f) { f.uris = {"(its own)", "spiffe://fleet.example/hub/x"}; }},
-      {"more than one URI name", [](Forged& f) { f.uris = {"(its own)", "(its own)"}; }},
+      {"more than one URI name",
+       [](Forged& f) {
+         f.uris = {"(its own)", "spiffe://fleet.example/hub/x"};
+       }},
+      {"more than one URI name",
+       [](Forged& f) {
+         f.uris = {"(its own)", "(its own)"};
+       }},
       {"no SPIFFE id", [](Forged& f) { f.uris = {}; }},
-      {"no SPIFFE id", [](Forged& f) { f.uris = {}; f.dns = "fleet.example"; }},
+      {"no SPIFFE id",
+       [](Forged& f) {
+         f.uris = {};
+         f.dns = "fleet.example";
+       }},
       {"its extensions are damaged", [](Forged& f) { f.san_twice = true; }},
       {"its subject is empty", [](Forged& f) { f.san_critical = false; }},
-      {"a certificate authority's", [](Forged& f) { f.basic_constraints = "critical,CA:TRUE"; f.key_usage = "critical,keyCertSign"; }},
+      {"a certificate authority's",
+       [](Forged& f) {
+         f.basic_constraints = "critical,CA:TRUE";
+         f.key_usage = "critical,keyCertSign";
+       }},
       {"allows signing certificates", [](Forged& f) { f.key_usage = "critical,digitalSignature,keyCertSign"; }},
       {"allows signing certificates", [](Forged& f) { f.key_usage = "critical,digitalSignature,cRLSign"; }},
       {"lacks digitalSignature", [](Forged& f) { f.key_usage = "critical,keyAgreement"; }},
@@ -96,7 +110,11 @@ TEST(Identity, RefusesEachBadCertificateForItsOwnReason) {
       {"not ECDSA P-256", [](Forged& f) { f.key_kind = "P-384"; }},
       {"not ECDSA P-256", [](Forged& f) { f.key_kind = "RSA"; }},
       {"not ECDSA P-256", [](Forged& f) { f.key_kind = "ED25519"; }},
-      {"not X.509 version 3", [](Forged& f) { f.v1 = true; f.subject_empty = false; }},
+      {"not X.509 version 3",
+       [](Forged& f) {
+         f.v1 = true;
+         f.subject_empty = false;
+       }},
       {"Missing Authority Key Identifier", [](Forged& f) { f.authority_key_id = false; }},
   };
   for (const auto& bad : cases) {
@@ -124,20 +142,27 @@ TEST(Identity, RefusesWhatNoRootOfTheFleetSigned) {
   // The same names, another key: only the key identifier and the signature tell them apart.
   auto foreign = forge({}, &other, now_ms);
   EXPECT_NE(reason({foreign.certificate.get()}).find("not signed by a root of this fleet"), std::string::npos);
-  EXPECT_NE(reason({foreign.certificate.get(), other.certificate.get()}).find("not signed by a root"), std::string::npos);
+  EXPECT_NE(reason({foreign.certificate.get(), other.certificate.get()}).find("not signed by a root"),
+            std::string::npos);
   auto own = forge({.subject_empty = false}, nullptr, now_ms);
-  EXPECT_NE(reason({own.certificate.get()}).find("not signed by a root"), std::string::npos) << reason({own.certificate.get()});
+  EXPECT_NE(reason({own.certificate.get()}).find("not signed by a root"), std::string::npos)
+      << reason({own.certificate.get()});
   // The root's name and key identifier, but not its key.
   Signer mixed{std::move(other.key), std::move(signer.certificate)};
   auto unsigned_leaf = forge({}, &mixed, now_ms);
-  EXPECT_NE(reason({unsigned_leaf.certificate.get()}).find("signature"), std::string::npos) << reason({unsigned_leaf.certificate.get()});
+  EXPECT_NE(reason({unsigned_leaf.certificate.get()}).find("signature"), std::string::npos)
+      << reason({unsigned_leaf.certificate.get()});
 }
 
 TEST(Identity, HoldsAuthoritiesToTheirOwnRules) {
   Fleet fleet(now_ms);
   auto root = signer_of(fleet.root());
-  const Forged authority{.uris = {"spiffe://fleet.example"}, .san_critical = false, .subject_empty = false,
-                         .basic_constraints = "critical,CA:TRUE", .key_usage = "critical,keyCertSign", .extended_key_usage = ""};
+  const Forged authority{.uris = {"spiffe://fleet.example"},
+                         .san_critical = false,
+                         .subject_empty = false,
+                         .basic_constraints = "critical,CA:TRUE",
+                         .key_usage = "critical,keyCertSign",
+                         .extended_key_usage = ""};
   auto reason_under = [&](const Forged& middle_recipe) {
     auto middle = forge(middle_recipe, &root, now_ms);
     auto leaf = forge({}, &middle, now_ms);
@@ -174,7 +199,8 @@ TEST(Identity, RefusesDamagedMissingAndOverlongChains) {
   for (std::size_t cut = 0; cut < der.size(); cut += 7) {
     EXPECT_EQ(verify_peer({der.substr(0, cut)}, bundle, domain, now_ms).error().code, Code::denied);
   }
-  EXPECT_NE(verify_peer(std::vector<std::string>(40, der), bundle, domain, now_ms).error().detail.find("8 KiB"), std::string::npos);
+  EXPECT_NE(verify_peer(std::vector<std::string>(40, der), bundle, domain, now_ms).error().detail.find("8 KiB"),
+            std::string::npos);
   // Any changed byte is refused: structure, names or signature.
   for (std::size_t at = 0; at < der.size(); ++at) {
     auto changed = der;

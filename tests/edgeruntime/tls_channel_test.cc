@@ -166,20 +166,22 @@ TEST_F(TlsChannels, AGoodbyeIsUnavailableAndComesAfterTheLastWords) {
 
 TEST_F(TlsChannels, AnExpiredNodeIsToldWhy) {
   auto late = now_ms + 91 * day_ms;  // the hub's certificate lives a year, the node's 90 days
-  auto [ours, theirs] = refusal(context(TlsContext::Side::listener, hub_, late), context(TlsContext::Side::dialler, node_, late));
+  auto [ours, theirs] =
+      refusal(context(TlsContext::Side::listener, hub_, late), context(TlsContext::Side::dialler, node_, late));
   EXPECT_NE(ours.find("expired on"), std::string::npos) << ours;
   EXPECT_NE(theirs.find("refused our certificate"), std::string::npos) << theirs;
   EXPECT_NE(theirs.find("expired on"), std::string::npos) << theirs;
 }
 
 TEST_F(TlsChannels, StrangersAreRefusedOnBothSides) {
-  Fleet others(now_ms);                        // same trust domain, another root
+  Fleet others(now_ms);  // same trust domain, another root
   Fleet elsewhere(now_ms, "other.example");
   auto [hub_says, stranger_hears] = refusal(ashore_, context(TlsContext::Side::dialler, [&] {
-    auto stranger = others.node();
-    stranger.bundle_pem = fleet_.root().cert_pem;  // it trusts us, we do not trust it
-    return stranger;
-  }()));
+                                              auto stranger = others.node();
+                                              stranger.bundle_pem =
+                                                  fleet_.root().cert_pem;  // it trusts us, we do not trust it
+                                              return stranger;
+                                            }()));
   EXPECT_NE(hub_says.find("not signed by a root of this fleet"), std::string::npos) << hub_says;
   EXPECT_NE(stranger_hears.find("refused our certificate"), std::string::npos) << stranger_hears;
 
@@ -248,7 +250,8 @@ class OtherClient {
 
 void offer_alpn(SSL_CTX* context, const std::string& name) {
   auto wire = std::string(1, static_cast<char>(name.size())) + name;
-  SSL_CTX_set_alpn_protos(context, reinterpret_cast<const unsigned char*>(wire.data()), static_cast<unsigned>(wire.size()));
+  SSL_CTX_set_alpn_protos(context, reinterpret_cast<const unsigned char*>(wire.data()),
+                          static_cast<unsigned>(wire.size()));
 }
 
 TEST_F(TlsChannels, AnotherClientWithEverythingRightIsAccepted) {
@@ -278,9 +281,9 @@ TEST_F(TlsChannels, AClientWithoutCertificateOrOurProtocolIsRefused) {
     const Identity* identity;
     std::function<void(SSL_CTX*)> set_up;
   };
-  for (const auto& bad : {Case{"no certificate", nullptr, [](SSL_CTX* c) { offer_alpn(c, "landfall/1"); }},
-                          Case{"ALPN", &node_, [](SSL_CTX* c) { offer_alpn(c, "h2"); }},
-                          Case{"ALPN", &node_, [](SSL_CTX*) {}}}) {
+  for (const auto& bad :
+       {Case{"no certificate", nullptr, [](SSL_CTX* c) { offer_alpn(c, "landfall/1"); }},
+        Case{"ALPN", &node_, [](SSL_CTX* c) { offer_alpn(c, "h2"); }}, Case{"ALPN", &node_, [](SSL_CTX*) {}}}) {
     SCOPED_TRACE(bad.reason);
     End hub(ashore_);
     OtherClient client(bad.identity, bad.set_up);

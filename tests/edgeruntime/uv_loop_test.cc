@@ -20,7 +20,10 @@ TEST(UvLoop, RunsTimersByDueTimeAndEqualOnesInTheOrderSet) {
   UvLoop loop;
   std::string order;
   loop.post([&] {  // one turn, so that now() stands still
-    loop.after(milliseconds(4), [&] { order += 'd'; loop.stop(); });
+    loop.after(milliseconds(4), [&] {
+      order += 'd';
+      loop.stop();
+    });
     loop.after(milliseconds(2), [&] { order += 'b'; });
     loop.after(milliseconds(1), [&] { order += 'a'; });
     loop.after(milliseconds(2), [&] { order += 'c'; });
@@ -36,7 +39,10 @@ TEST(UvLoop, NeverRunsATimerEarlyOrInsideAfter) {
   loop.after(milliseconds(3), [&] {
     EXPECT_GE(loop.now() - set, milliseconds(3));
     bool inner = false;
-    loop.after(Duration::zero(), [&] { inner = true; loop.stop(); });
+    loop.after(Duration::zero(), [&] {
+      inner = true;
+      loop.stop();
+    });
     EXPECT_FALSE(inner);
     EXPECT_FALSE(inside);
   });
@@ -49,7 +55,10 @@ TEST(UvLoop, ACancelledTimerStaysSilentAlsoWhereItIsDueInTheSameTurn) {
   int ran = 0;
   Loop::Timer second = 0;
   loop.post([&] {
-    loop.after(milliseconds(1), [&] { ++ran; loop.cancel(second); });
+    loop.after(milliseconds(1), [&] {
+      ++ran;
+      loop.cancel(second);
+    });
     second = loop.after(milliseconds(1), [&] { ADD_FAILURE() << "cancelled, yet it ran"; });
     loop.after(milliseconds(2), [&] { loop.stop(); });
   });
@@ -101,7 +110,10 @@ TEST(UvLoop, APostFromATaskRunsInALaterTurn) {
   UvLoop loop;
   std::string order;
   loop.post([&] {
-    loop.post([&] { order += 'c'; loop.stop(); });
+    loop.post([&] {
+      order += 'c';
+      loop.stop();
+    });
     order += 'a';
   });
   loop.post([&] { order += 'b'; });
@@ -121,14 +133,17 @@ TEST(UvLoop, ALaneRunsOneJobAtATimeInOrderAndSoDoItsCompletions) {
   for (int i = 0; i < each; ++i) {
     for (int l = 0; l < lanes; ++l) {
       auto& lane = state[static_cast<std::size_t>(l)];
-      loop.work(static_cast<Loop::Lane>(l), [&lane, i] {
-        EXPECT_EQ(lane.running.fetch_add(1), 0);
-        EXPECT_EQ(lane.jobs++, i);
-        lane.running.fetch_sub(1);
-      }, [&, i] {
-        EXPECT_EQ(lane.done++, i);
-        if (++total == lanes * each) loop.stop();
-      });
+      loop.work(
+          static_cast<Loop::Lane>(l),
+          [&lane, i] {
+            EXPECT_EQ(lane.running.fetch_add(1), 0);
+            EXPECT_EQ(lane.jobs++, i);
+            lane.running.fetch_sub(1);
+          },
+          [&, i] {
+            EXPECT_EQ(lane.done++, i);
+            if (++total == lanes * each) loop.stop();
+          });
     }
   }
   loop.run();
@@ -144,7 +159,9 @@ TEST(UvLoop, LanesOverlap) {
     ++arrived;
     while (arrived < 2) std::this_thread::yield();
   };
-  auto completion = [&] { if (++done == 2) loop.stop(); };
+  auto completion = [&] {
+    if (++done == 2) loop.stop();
+  };
   loop.work(1, job, completion);
   loop.work(2, job, completion);
   loop.run();
@@ -154,7 +171,10 @@ TEST(UvLoop, LanesOverlap) {
 TEST(UvLoop, RunsItsTaskForASignal) {
   UvLoop loop;
   int caught = 0;
-  loop.on_signal(SIGTERM, [&] { ++caught; loop.stop(); });
+  loop.on_signal(SIGTERM, [&] {
+    ++caught;
+    loop.stop();
+  });
   loop.post([] { ::raise(SIGTERM); });
   loop.run();
   EXPECT_EQ(caught, 1);
@@ -176,7 +196,8 @@ TEST(UvLoop, DropsWhatDidNotRunWhenItGoes) {
     UvLoop loop;
     loop.post([held] { ADD_FAILURE(); });
     loop.after(milliseconds(1), [held] { ADD_FAILURE(); });
-    loop.work(1, [held] {}, [held] { ADD_FAILURE(); });
+    loop.work(
+        1, [held] {}, [held] { ADD_FAILURE(); });
   }
   EXPECT_EQ(held.use_count(), 1);
 }

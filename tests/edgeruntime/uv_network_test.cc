@@ -40,8 +40,10 @@ class Stranger {
     char buffer[4096];
     for (;;) {
       auto count = ::recv(socket_, buffer, sizeof buffer, 0);
-      if (count > 0) heard.append(buffer, static_cast<std::size_t>(count));
-      else return count == 0 || errno != EAGAIN;
+      if (count > 0)
+        heard.append(buffer, static_cast<std::size_t>(count));
+      else
+        return count == 0 || errno != EAGAIN;
     }
   }
   std::string heard;
@@ -54,7 +56,8 @@ class Stranger {
 // TLS over a stranger's socket, with what a test wants to be wrong.
 class TlsStranger : public Stranger {
  public:
-  TlsStranger(std::uint16_t port, const Identity& identity, int version) : Stranger(port), context_(SSL_CTX_new(TLS_client_method())) {
+  TlsStranger(std::uint16_t port, const Identity& identity, int version)
+      : Stranger(port), context_(SSL_CTX_new(TLS_client_method())) {
     SSL_CTX_set_max_proto_version(context_, version);
     SSL_CTX_set_alpn_protos(context_, reinterpret_cast<const unsigned char*>("\x0alandfall/1"), 11);
     SSL_CTX_use_certificate(context_, parse_certificates(identity.chain_pem)->front().get());
@@ -68,7 +71,9 @@ class TlsStranger : public Stranger {
     SSL_CTX_free(context_);
   }
   bool shake_hands() { return SSL_do_handshake(ssl_) == 1; }
-  void say(std::string_view plaintext) { EXPECT_GT(SSL_write(ssl_, plaintext.data(), static_cast<int>(plaintext.size())), 0); }
+  void say(std::string_view plaintext) {
+    EXPECT_GT(SSL_write(ssl_, plaintext.data(), static_cast<int>(plaintext.size())), 0);
+  }
   bool ended() {
     char buffer[4096];
     for (;;) {
@@ -93,13 +98,16 @@ class Hub : public testing::Test {
   }
   std::uint16_t port() const { return hub_->listening_port(); }
   template <class Reached>
-  void until(Reached reached) { run_until(loop_, reached); }
+  void until(Reached reached) {
+    run_until(loop_, reached);
+  }
   std::string reason() const { return hub_->last_failure() ? hub_->last_failure()->detail : ""; }
   void expect_serves() {
     hub_->hold(true);  // forgets nothing but links
     hub_->hold(false);
     Talker aboard;
-    auto edge = *UvNetwork::create(loop_, {.identity = fleet_.node(), .dial = {"127.0.0.1:" + std::to_string(port())},
+    auto edge = *UvNetwork::create(loop_, {.identity = fleet_.node(),
+                                           .dial = {"127.0.0.1:" + std::to_string(port())},
                                            .dial_backoff_min = milliseconds(2)});
     auto before = ashore_.links;
     edge->start(aboard);
@@ -169,7 +177,10 @@ TEST_F(Hub, BoundsTheFirstFrameMoreTightly) {
 }
 
 TEST_F(Hub, ClosesWhoNeverFinishesAHandshakeOrAFrame) {
-  open({.identity = fleet_.hub(), .listen = "127.0.0.1:0", .handshake_max = milliseconds(100), .frame_grace = milliseconds(100)});
+  open({.identity = fleet_.hub(),
+        .listen = "127.0.0.1:0",
+        .handshake_max = milliseconds(100),
+        .frame_grace = milliseconds(100)});
   Stranger silent(port());
   until([&] { return silent.closed(); });
   EXPECT_NE(reason().find("did not finish the TLS handshake"), std::string::npos) << reason();
@@ -206,16 +217,21 @@ TEST_F(Hub, NamesAnAddressThatIsTaken) {
   EXPECT_NE(second.error().detail.find(std::to_string(port())), std::string::npos);
   EXPECT_NE(second.error().detail.find("; "), std::string::npos) << "no remedy: " << second.error().detail;
   for (const char* bad : {"127.0.0.1", "127.0.0.1:x", "127.0.0.1:70000", ":80"}) {
-    EXPECT_EQ(UvNetwork::create(loop_, {.identity = fleet_.hub(), .listen = bad}).error().code, Code::out_of_range) << bad;
+    EXPECT_EQ(UvNetwork::create(loop_, {.identity = fleet_.hub(), .listen = bad}).error().code, Code::out_of_range)
+        << bad;
   }
-  EXPECT_EQ(UvNetwork::create(loop_, {.identity = fleet_.hub(), .listen = "192.0.2.1:0"}).error().code, Code::unavailable);
+  EXPECT_EQ(UvNetwork::create(loop_, {.identity = fleet_.hub(), .listen = "192.0.2.1:0"}).error().code,
+            Code::unavailable);
 }
 
 TEST_F(Hub, AnEdgeFindsAHubThatComesUpLater) {
   auto at = "127.0.0.1:" + std::to_string(port());
   hub_.reset();
   Talker aboard;
-  auto edge = *UvNetwork::create(loop_, {.identity = fleet_.node(), .dial = {"localhost:1", at}, .dial_backoff_min = milliseconds(2), .dial_backoff_max = milliseconds(8)});
+  auto edge = *UvNetwork::create(loop_, {.identity = fleet_.node(),
+                                         .dial = {"localhost:1", at},
+                                         .dial_backoff_min = milliseconds(2),
+                                         .dial_backoff_max = milliseconds(8)});
   edge->start(aboard);
   until([&] { return edge->last_failure().has_value(); });
   EXPECT_EQ(edge->last_failure()->code, Code::unavailable);
@@ -226,7 +242,9 @@ TEST_F(Hub, AnEdgeFindsAHubThatComesUpLater) {
 
 TEST_F(Hub, AnInviteIsAPeerAndANewIdentityHoldsForTheNextLink) {
   Talker aboard;
-  auto edge = *UvNetwork::create(loop_, {.identity = fleet_.member(Peer::Role::invite), .dial = {"127.0.0.1:" + std::to_string(port())}, .dial_backoff_min = milliseconds(2)});
+  auto edge = *UvNetwork::create(loop_, {.identity = fleet_.member(Peer::Role::invite),
+                                         .dial = {"127.0.0.1:" + std::to_string(port())},
+                                         .dial_backoff_min = milliseconds(2)});
   edge->start(aboard);
   until([&] { return ashore_.open.size() == 1; });
   EXPECT_EQ(ashore_.open[0]->peer().role, Peer::Role::invite);

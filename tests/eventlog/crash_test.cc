@@ -5,7 +5,6 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-
 #include "tests/eventlog/log_fixture.h"
 
 namespace landfall {
@@ -20,7 +19,8 @@ using test::LogMachine;
 [[noreturn]] void append_until_killed(const std::filesystem::path& dir, int out, std::uint64_t nonce) {
   test::TestLoop loop;
   for (std::uint64_t i = 0; i < nonce; ++i) loop.random();
-  auto store = open_rocks_store(loop, {.directory = dir / "log", .anchor = dir / "anchor", .memory_bytes = 1 << 20, .on_fatal = {}});
+  auto store = open_rocks_store(
+      loop, {.directory = dir / "log", .anchor = dir / "anchor", .memory_bytes = 1 << 20, .on_fatal = {}});
   if (!store) ::_exit(3);
   auto log = Log::open(loop, **store, {.node = test::node(1), .boot_id = "boot", .software = "test"});
   if (!log) ::_exit(4);
@@ -70,7 +70,8 @@ TEST(Crash, NothingReportedIsMissingAfterKills) {
   EXPECT_GT(reported.size(), 500u);
 
   test::TestLoop loop;
-  auto store = open_rocks_store(loop, {.directory = dir.path() / "log", .anchor = dir.path() / "anchor", .on_fatal = {}});
+  auto store =
+      open_rocks_store(loop, {.directory = dir.path() / "log", .anchor = dir.path() / "anchor", .on_fatal = {}});
   ASSERT_TRUE(store.ok());
   auto report = verify_log(**store, {});
   ASSERT_TRUE(report.ok());
@@ -93,8 +94,10 @@ TEST(Crash, AFullDiskEndsTheLogWithAClearError) {
     ::setrlimit(RLIMIT_FSIZE, &limit);
     test::TestLoop loop;
     std::optional<Error> fatal;
-    auto store = open_rocks_store(loop, {.directory = dir.path() / "log", .anchor = dir.path() / "anchor",
-                                         .memory_bytes = 64 << 20, .on_fatal = [&](const Error& error) { fatal = error; }});
+    auto store = open_rocks_store(loop, {.directory = dir.path() / "log",
+                                         .anchor = dir.path() / "anchor",
+                                         .memory_bytes = 64 << 20,
+                                         .on_fatal = [&](const Error& error) { fatal = error; }});
     if (!store) ::_exit(3);
     auto log = Log::open(loop, **store, {.node = test::node(1), .boot_id = "boot", .software = "test"});
     if (!log) ::_exit(4);
@@ -106,15 +109,18 @@ TEST(Crash, AFullDiskEndsTheLogWithAClearError) {
       bool done = false;
       (*log)->append(Stream::blob, std::vector{event("d1", noise)}, [&](const Result<Log::Appended>& appended) {
         done = true;
-        if (appended) ++stored;
-        else refused = appended.error();
+        if (appended)
+          ++stored;
+        else
+          refused = appended.error();
       });
       loop.run_until([&] { return done; });
     }
     loop.run_until([&] { return fatal.has_value(); });
     // Everything after the first failure fails as well: nothing is tried again.
     std::optional<Error> again;
-    (*log)->append(Stream::alarm, std::vector{event("d1", "x")}, [&](const Result<Log::Appended>& a) { again = a.error(); });
+    (*log)->append(Stream::alarm, std::vector{event("d1", "x")},
+                   [&](const Result<Log::Appended>& a) { again = a.error(); });
     loop.run_until([&] { return again.has_value(); });
     const bool clear = refused->code == Code::disk && fatal->code == Code::disk && again->code == Code::disk &&
                        refused->detail.find((dir.path() / "log").string()) != std::string::npos;
@@ -128,7 +134,8 @@ TEST(Crash, AFullDiskEndsTheLogWithAClearError) {
 
   // Nothing half-written is found once there is room again.
   test::TestLoop loop;
-  auto store = open_rocks_store(loop, {.directory = dir.path() / "log", .anchor = dir.path() / "anchor", .on_fatal = {}});
+  auto store =
+      open_rocks_store(loop, {.directory = dir.path() / "log", .anchor = dir.path() / "anchor", .on_fatal = {}});
   ASSERT_TRUE(store.ok()) << store.error().detail;
   auto report = verify_log(**store, {});
   ASSERT_TRUE(report.ok());

@@ -16,7 +16,9 @@ using test::LogMachine;
 // A cloned disk gives one run two histories. Each of them says in good faith where the run ended, and neither knows of the
 // other. Whichever reaches the hub first, every event of both is there in the end, and one audit event says what happened.
 
-std::vector<Event> events(const std::string& payload, std::size_t count) { return std::vector<Event>(count, event("d1", payload)); }
+std::vector<Event> events(const std::string& payload, std::size_t count) {
+  return std::vector<Event>(count, event("d1", payload));
+}
 
 struct Forked {
   LogMachine original{1}, clone{1}, hub{2};

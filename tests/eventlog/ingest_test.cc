@@ -129,7 +129,8 @@ TEST(Ingest, RefusesDamagedBytesAndOtherPeoplesEventsInOurRun) {
   for (std::size_t at = 0; at < chunks[0].size(); at += 7) {
     std::string bad = chunks[0];
     bad[at] ^= 0x20;
-    if (auto decoded = decode_chunk(bad); decoded.ok() && decoded->rows == good.rows && decoded->header == good.header) continue;  // padding
+    if (auto decoded = decode_chunk(bad); decoded.ok() && decoded->rows == good.rows && decoded->header == good.header)
+      continue;  // padding
     refused += hub.ingest(bad).ok() ? 0 : 1;
     ASSERT_FALSE(hub.log->received().contains(Dot{edge.log->run(), Stream::telemetry, 1})) << at;
   }
@@ -178,13 +179,15 @@ TEST(Ingest, LearnsFromBelievableClocksOnly) {
   ASSERT_TRUE(edge.append(Stream::telemetry, {event("d", "ahead by a minute")}).ok());
   ASSERT_TRUE(hub.ingest(stored(edge, Stream::telemetry).at(0)).ok());
   hub.append_each(Stream::telemetry, 1);
-  EXPECT_GT(hub.chunks(hub.own(Stream::telemetry)).at(0).header.time_min, edge.chunks(edge.own(Stream::telemetry)).at(0).header.time_max);
+  EXPECT_GT(hub.chunks(hub.own(Stream::telemetry)).at(0).header.time_min,
+            edge.chunks(edge.own(Stream::telemetry)).at(0).header.time_max);
   LogMachine far(3);
   far.loop.wall_ms += 86'400'000;
   ASSERT_TRUE(far.append(Stream::telemetry, {event("d", "ahead by a day")}).ok());
   ASSERT_TRUE(hub.ingest(stored(far, Stream::telemetry).at(0)).ok());
   hub.append_each(Stream::telemetry, 1);
-  EXPECT_LT(hub.chunks(hub.own(Stream::telemetry)).at(1).header.time_min, far.chunks(far.own(Stream::telemetry)).at(0).header.time_min);
+  EXPECT_LT(hub.chunks(hub.own(Stream::telemetry)).at(1).header.time_min,
+            far.chunks(far.own(Stream::telemetry)).at(0).header.time_min);
 }
 
 }  // namespace

@@ -40,7 +40,8 @@ class LogMachine {
         loop, {.directory = directory(), .anchor = anchor(), .on_fatal = [this](const Error&) { ++fatal; }});
     if (!opened) return std::move(opened).error();
     store = std::move(*opened);
-    Result<std::unique_ptr<Log>> made = Log::open(loop, *store, {.node = node(number_), .boot_id = "boot", .software = "test"});
+    Result<std::unique_ptr<Log>> made =
+        Log::open(loop, *store, {.node = node(number_), .boot_id = "boot", .software = "test"});
     if (!made) return std::move(made).error();
     log = std::move(*made);
     return ok();

@@ -96,7 +96,8 @@ TEST(Log, GathersWhatWaitsIntoOneCommit) {
   LogMachine m;
   int done = 0;
   for (int i = 0; i < 1000; ++i) {
-    m.log->append(Stream::alarm, std::vector{event("d1", "x")}, [&](const Result<Log::Appended>& a) { done += a.ok() ? 1 : 0; });
+    m.log->append(Stream::alarm, std::vector{event("d1", "x")},
+                  [&](const Result<Log::Appended>& a) { done += a.ok() ? 1 : 0; });
   }
   m.loop.run_until([&] { return done == 1000; });
   EXPECT_EQ(m.chunks(m.own(Stream::alarm)).size(), 1u);
@@ -162,7 +163,8 @@ TEST(Log, TellsSubscribersOfWhatBecameDurable) {
 
 TEST(Log, ReadsFromInsideAChunkAndStopsAtItsBound) {
   LogMachine m;
-  for (int i = 0; i < 10; ++i) ASSERT_TRUE(m.append(Stream::telemetry, std::vector<Event>(10, event("d", "payload"))).ok());
+  for (int i = 0; i < 10; ++i)
+    ASSERT_TRUE(m.append(Stream::telemetry, std::vector<Event>(10, event("d", "payload"))).ok());
   auto chunks = m.log->read(m.own(Stream::telemetry), 35, 1);
   ASSERT_TRUE(chunks.ok());
   ASSERT_EQ(chunks->size(), 1u);
@@ -183,7 +185,9 @@ TEST(Log, FindsChunksBySubjectPrefix) {
   ASSERT_TRUE(m.append(Stream::telemetry, crowd).ok());
   auto found = [&](std::string_view prefix) {
     std::vector<std::uint64_t> firsts;
-    EXPECT_TRUE(m.log->find(prefix, [&](const Log::StoredChunk& chunk) { return firsts.push_back(chunk.header.first), true; }).ok());
+    EXPECT_TRUE(
+        m.log->find(prefix, [&](const Log::StoredChunk& chunk) { return firsts.push_back(chunk.header.first), true; })
+            .ok());
     return firsts;
   };
   // The chunk of many subjects is not named by subject: every query has to look into it.
@@ -218,7 +222,8 @@ TEST(Log, SaysWhichFolderIsHeldAndHowToMendIt) {
 TEST(Log, CanBeReadAndVerifiedWhileItIsOpen) {
   LogMachine m;
   m.append_each(Stream::telemetry, 20);
-  auto reader = open_rocks_store(m.loop, {.directory = m.directory(), .anchor = m.anchor(), .read_only = true, .on_fatal = {}});
+  auto reader =
+      open_rocks_store(m.loop, {.directory = m.directory(), .anchor = m.anchor(), .read_only = true, .on_fatal = {}});
   ASSERT_TRUE(reader.ok());
   auto report = verify_log(**reader, {});
   ASSERT_TRUE(report.ok());

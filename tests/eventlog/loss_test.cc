@@ -126,10 +126,13 @@ TEST(Verify, FindsAnyChangedByteOfAStoredChunk) {
   ASSERT_TRUE(m.append(Stream::telemetry, {event("d1", "a payload"), event("d2", "another payload")}).ok());
   m.append_each(Stream::telemetry, 2);
   std::string key, value;
-  ASSERT_TRUE(m.store->scan(Table::chunks, {}, Store::Order::forward, [&](std::string_view k, std::string_view v) {
-    if (read_chunk_header(v)->of != m.own(Stream::telemetry)) return true;
-    return key = k, value = v, false;
-  }).ok());
+  ASSERT_TRUE(m.store
+                  ->scan(Table::chunks, {}, Store::Order::forward,
+                         [&](std::string_view k, std::string_view v) {
+                           if (read_chunk_header(v)->of != m.own(Stream::telemetry)) return true;
+                           return key = k, value = v, false;
+                         })
+                  .ok());
   ASSERT_EQ(m.verify().faults, std::vector<std::string>{});
   auto write = [&](const std::string& bytes) {
     Batch batch;
@@ -144,7 +147,8 @@ TEST(Verify, FindsAnyChangedByteOfAStoredChunk) {
       bad[at] ^= bit;
       auto decoded = decode_chunk(bad);
       // Padding of the message that no field covers is not content.
-      if (decoded.ok() && decoded->header == decode_chunk(value)->header && decoded->rows == decode_chunk(value)->rows) continue;
+      if (decoded.ok() && decoded->header == decode_chunk(value)->header && decoded->rows == decode_chunk(value)->rows)
+        continue;
       write(bad);
       EXPECT_FALSE(m.verify().faults.empty()) << "byte " << at;
     }
@@ -157,10 +161,13 @@ TEST(Verify, FindsARemovedChunk) {
   LogMachine m;
   m.append_each(Stream::telemetry, 6);
   std::vector<std::string> keys;
-  ASSERT_TRUE(m.store->scan(Table::chunks, {}, Store::Order::forward, [&](std::string_view k, std::string_view v) {
-    if (read_chunk_header(v)->of == m.own(Stream::telemetry)) keys.emplace_back(k);
-    return true;
-  }).ok());
+  ASSERT_TRUE(m.store
+                  ->scan(Table::chunks, {}, Store::Order::forward,
+                         [&](std::string_view k, std::string_view v) {
+                           if (read_chunk_header(v)->of == m.own(Stream::telemetry)) keys.emplace_back(k);
+                           return true;
+                         })
+                  .ok());
   for (const std::string& key : keys) {
     const std::string value = *m.store->get(Table::chunks, key);
     auto commit = [&](Batch batch) {
@@ -181,7 +188,9 @@ TEST(Verify, FindsARemovedChunk) {
 TEST(Anchor, KeepsOldRecordsWhileOthersGoRound) {
   test::TempDir dir;
   const auto file = dir.path() / "anchor";
-  auto record = [](std::uint32_t run, std::uint64_t seq) { return AnchorRecord{{{}, run, 1}, Stream::alarm, seq, {7}}; };
+  auto record = [](std::uint32_t run, std::uint64_t seq) {
+    return AnchorRecord{{{}, run, 1}, Stream::alarm, seq, {7}};
+  };
   for (int open = 0; open < 3; ++open) {
     auto ring = AnchorRing::open(file, false);
     ASSERT_TRUE(ring.ok());

@@ -29,8 +29,9 @@ TEST(Broker, CapturesEveryQosOfBothVersions) {
     ASSERT_TRUE(client.connected());
     for (int qos = 0; qos <= 2; ++qos) {
       const std::string name = std::to_string(static_cast<int>(version)) + std::to_string(qos);
-      EXPECT_TRUE(client.publish_and_wait({"landfall/pump/telemetry/" + name, R"({"v":1})", qos, false,
-                                           cloud_event("//pump", name)})) << name;
+      EXPECT_TRUE(client.publish_and_wait(
+          {"landfall/pump/telemetry/" + name, R"({"v":1})", qos, false, cloud_event("//pump", name)}))
+          << name;
     }
     EXPECT_TRUE(client.publish_and_wait({"landfall/pump/alarm/hot", "too hot", 1, false, {}, "text/x-alarm"}));
     EXPECT_TRUE(client.publish_and_wait({"plant/line1", std::string("\xff\x00\x01", 3)}));
@@ -91,7 +92,8 @@ TEST(Broker, WhatCannotBeAnEventIsNeverAcknowledged) {
   MqttClient long_topic(edge.port, Version::v311, "c");
   EXPECT_FALSE(long_topic.publish_and_wait({"landfall/pump/telemetry/" + std::string(2000, 't'), "x"}));
   MqttClient long_id(edge.port, Version::v5, "c");
-  EXPECT_FALSE(long_id.publish_and_wait({"landfall/pump/telemetry/x", "x", 1, false, cloud_event("//s", std::string(5000, 'i'))}));
+  EXPECT_FALSE(long_id.publish_and_wait(
+      {"landfall/pump/telemetry/x", "x", 1, false, cloud_event("//s", std::string(5000, 'i'))}));
   MqttClient not_text(edge.port, Version::v311, "c");
   EXPECT_FALSE(not_text.publish_and_wait({"landfall/pump/telemetry/\x80\x81", "x"}));
   EXPECT_TRUE(edge.wait([](auto& m) { return m["refused_invalid"] == 2; }));
@@ -102,10 +104,11 @@ TEST(Broker, WebSocketListenerAnswers) {
   Edge edge;
   Connection browser(edge.websocket_port);
   ASSERT_TRUE(browser.open());
-  browser.send("GET /mqtt HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-               "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: mqtt\r\nSec-WebSocket-Version: 13\r\n\r\n");
-  while (browser.buffer.find("\r\n\r\n") == std::string::npos && browser.receive()) {
-  }
+  browser.send(
+      "GET /mqtt HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+      "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: mqtt\r\nSec-WebSocket-Version: "
+      "13\r\n\r\n");
+  while (browser.buffer.find("\r\n\r\n") == std::string::npos && browser.receive()) {}
   EXPECT_TRUE(browser.buffer.starts_with("HTTP/1.1 101")) << browser.buffer;
 }
 
@@ -137,7 +140,8 @@ TEST(Broker, NamedMessageIsStoredOnceOverEveryKill) {
   const auto resend = [&](const char* id) {
     MqttClient client(edge.port, Version::v5, "c");
     return client.publish_and_wait({"landfall/pump/telemetry/x", id, 1, false, cloud_event("//pump", id)}) &&
-           client.publish_and_wait({"landfall/pump/alarm/x", id, 2, false, cloud_event("//pump", std::string("a") + id)});
+           client.publish_and_wait(
+               {"landfall/pump/alarm/x", id, 2, false, cloud_event("//pump", std::string("a") + id)});
   };
   ASSERT_TRUE(resend("1"));
   ASSERT_TRUE(resend("1"));
@@ -178,7 +182,9 @@ TEST(Broker, CapturesWhileTheEdgeIsDeadUntilTheRingIsFull) {
   {
     MqttClient client(edge.port, Version::v311, "c");
     ASSERT_TRUE(client.connected());
-    while (client.publish_and_wait({"landfall/pump/telemetry/x", std::to_string(acknowledged) + std::string(1000, '.')})) ++acknowledged;
+    while (
+        client.publish_and_wait({"landfall/pump/telemetry/x", std::to_string(acknowledged) + std::string(1000, '.')}))
+      ++acknowledged;
     EXPECT_GT(acknowledged, 50u);
     EXPECT_LT(acknowledged, 200u);
   }

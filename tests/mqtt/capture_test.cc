@@ -11,12 +11,25 @@ namespace landfall {
 namespace {
 
 TEST(Topics, MatchAsMqttSays) {
-  for (const auto& [filter, topic, matches] : std::initializer_list<std::tuple<const char*, const char*, bool>>{
-           {"a/b", "a/b", true},      {"a/b", "a/c", false},      {"a/+", "a/b", true},      {"a/+", "a/b/c", false},
-           {"a/#", "a", true},        {"a/#", "a/b/c", true},     {"#", "a/b", true},        {"#", "$SYS/x", false},
-           {"+/x", "$SYS/x", false},  {"$hw/#", "$hw/e", true},   {"+", "/a", false},        {"+/+", "/a", true},
-           {"/+", "/a", true},        {"a/+/c", "a//c", true},    {"a", "a/", false},        {"a/+", "a/", true},
-           {"a/#", "ab", false},      {"+/b/#", "a/b", true}}) {
+  for (const auto& [filter, topic, matches] :
+       std::initializer_list<std::tuple<const char*, const char*, bool>>{{"a/b", "a/b", true},
+                                                                         {"a/b", "a/c", false},
+                                                                         {"a/+", "a/b", true},
+                                                                         {"a/+", "a/b/c", false},
+                                                                         {"a/#", "a", true},
+                                                                         {"a/#", "a/b/c", true},
+                                                                         {"#", "a/b", true},
+                                                                         {"#", "$SYS/x", false},
+                                                                         {"+/x", "$SYS/x", false},
+                                                                         {"$hw/#", "$hw/e", true},
+                                                                         {"+", "/a", false},
+                                                                         {"+/+", "/a", true},
+                                                                         {"/+", "/a", true},
+                                                                         {"a/+/c", "a//c", true},
+                                                                         {"a", "a/", false},
+                                                                         {"a/+", "a/", true},
+                                                                         {"a/#", "ab", false},
+                                                                         {"+/b/#", "a/b", true}}) {
     EXPECT_EQ(topic_matches(filter, topic), matches) << filter << " and " << topic;
   }
   for (const char* bad : {"", "a/#/b", "a#", "a+/b", "#/a", "a\x01"}) EXPECT_FALSE(is_topic_filter(bad)) << bad;

@@ -35,8 +35,10 @@ class Connection {
   void send(std::string_view bytes) {
     while (open_ && !bytes.empty()) {
       const auto n = ::send(fd_, bytes.data(), bytes.size(), MSG_NOSIGNAL);
-      if (n <= 0) open_ = false;
-      else bytes.remove_prefix(static_cast<std::size_t>(n));
+      if (n <= 0)
+        open_ = false;
+      else
+        bytes.remove_prefix(static_cast<std::size_t>(n));
     }
   }
   // More bytes than there were, or false: closed by the other side, or nothing within ten seconds.
@@ -58,7 +60,16 @@ class Connection {
 };
 
 enum class Version : char { v311 = 4, v5 = 5 };
-enum PacketType : int { connack = 2, publish = 3, puback = 4, pubrec = 5, pubrel = 6, pubcomp = 7, suback = 9, disconnect = 14 };
+enum PacketType : int {
+  connack = 2,
+  publish = 3,
+  puback = 4,
+  pubrec = 5,
+  pubrel = 6,
+  pubcomp = 7,
+  suback = 9,
+  disconnect = 14
+};
 using UserProperties = std::vector<std::pair<std::string, std::string>>;
 
 inline std::string field(std::string_view text) {
@@ -143,7 +154,8 @@ class MqttClient {
   }
   // The first message that a subscription brings.
   std::optional<Packet> subscribe(const std::string& filter) {
-    connection_.send(packet(0x82, std::string("\0\x07", 2) + (version_ == Version::v5 ? std::string(1, '\0') : "") + field(filter) + '\0'));
+    connection_.send(packet(
+        0x82, std::string("\0\x07", 2) + (version_ == Version::v5 ? std::string(1, '\0') : "") + field(filter) + '\0'));
     for (auto got = answer(); got; got = answer()) {
       if (got->type == test::publish) return got;
     }

@@ -87,8 +87,10 @@ class Edge {
  public:
   explicit Edge(std::size_t ring_bytes = 16 << 20) : ring_bytes_(ring_bytes) { start(); }
   ~Edge() {
-    if (process_) process_->kill(SIGTERM);
-    else if (broker_pid > 0) ::kill(broker_pid, SIGKILL);
+    if (process_)
+      process_->kill(SIGTERM);
+    else if (broker_pid > 0)
+      ::kill(broker_pid, SIGKILL);
   }
 
   void start() {
@@ -153,7 +155,8 @@ class Edge {
     for (auto line = dump.line(); line != "end"; line = dump.line()) {
       std::istringstream fields(line);
       StoredEvent e;
-      for (auto* to : {&e.stream, &e.kind, &e.retained, &e.subject, &e.device, &e.source, &e.id, &e.content_type, &e.payload}) {
+      for (auto* to :
+           {&e.stream, &e.kind, &e.retained, &e.subject, &e.device, &e.source, &e.id, &e.content_type, &e.payload}) {
         std::getline(fields, *to, '\t');
       }
       if (line.empty()) {

@@ -249,7 +249,8 @@ TEST_F(Ring, AnyMixtureOfPagesGivesOnlyTrueRecords) {
     std::vector<std::string> truth;  // by number
     const auto step = [&] {
       for (std::uint64_t n = random() % 60; n > 0; --n) {
-        if (put(*writer, record_text(truth.size() + round * 1000)).ok()) truth.push_back(record_text(truth.size() + round * 1000));
+        if (put(*writer, record_text(truth.size() + round * 1000)).ok())
+          truth.push_back(record_text(truth.size() + round * 1000));
       }
       for (std::uint64_t n = random() % 40; n > 0; --n) {
         auto record = reader->next();

@@ -82,7 +82,8 @@ TEST(Chunk, HostileLengthsAreRefusedBeforeTheyAreAllocated) {
   ASSERT_NE(rows_bytes, 0u);
   const std::size_t word = rows_bytes / 8 - 1, half = rows_bytes / 4 % 2;
   EXPECT_EQ(decode_chunk(with_u32(chunk, word, half, 0xffffffff)).error().code, Code::out_of_range);
-  EXPECT_EQ(decode_chunk(with_u32(chunk, word, half, chunk_rows_bytes_max)).error().code, Code::corrupt) << "zstd states less";
+  EXPECT_EQ(decode_chunk(with_u32(chunk, word, half, chunk_rows_bytes_max)).error().code, Code::corrupt)
+      << "zstd states less";
   EXPECT_EQ(decode_chunk(with_u32(chunk, word, half, 1)).error().code, Code::corrupt);
   EXPECT_EQ(decode_chunk(std::string(frame_bytes_max + 8, '\0')).error().code, Code::out_of_range);
   EXPECT_EQ(decode_chunk(std::string(64, '\0')).error().code, Code::corrupt);

@@ -42,7 +42,8 @@ TEST(EventRow, RowsFollowOneAnother) {
     ASSERT_TRUE(encode_row(event, rows).ok());
   }
   RowReader reader(rows);
-  for (std::size_t bytes : {0, 1, 100, 200, 20'000, 262'144}) EXPECT_EQ(decode_row(reader.next()).value().payload.size(), bytes);
+  for (std::size_t bytes : {0, 1, 100, 200, 20'000, 262'144})
+    EXPECT_EQ(decode_row(reader.next()).value().payload.size(), bytes);
   EXPECT_TRUE(reader.next().empty());
   EXPECT_FALSE(reader.corrupt());
 }
@@ -95,9 +96,9 @@ TEST(EventRow, TheLargestEventFitsARow) {
 
 TEST(EventRow, KindsAndAttributesOfANewerVersionAreReadOver) {
   std::string row(8, '\1');
-  row += '\x50';                              // a kind that nobody knows yet
+  row += '\x50';  // a kind that nobody knows yet
   row += '\0';
-  row += std::string("\1s", 2);               // subject
+  row += std::string("\1s", 2);                 // subject
   row += std::string("\x06\x03\1i\x09\1?", 7);  // id, and tag 9
   row += "payload";
   auto decoded = decode_row(row);
@@ -108,8 +109,8 @@ TEST(EventRow, KindsAndAttributesOfANewerVersionAreReadOver) {
 }
 
 TEST(RowReader, TellsABadLengthFromTheEnd) {
-  for (const std::string& rows : {std::string("\x05xxxx"), std::string("\x00x", 2), std::string("\x80"), std::string("\x85\x00xxxxx", 7),
-                                 std::string(11, '\xff')}) {
+  for (const std::string& rows : {std::string("\x05xxxx"), std::string("\x00x", 2), std::string("\x80"),
+                                  std::string("\x85\x00xxxxx", 7), std::string(11, '\xff')}) {
     RowReader reader(rows);
     EXPECT_TRUE(reader.next().empty());
     EXPECT_TRUE(reader.corrupt());
@@ -117,13 +118,15 @@ TEST(RowReader, TellsABadLengthFromTheEnd) {
 }
 
 TEST(Text, IsCleanWhereEveryCharacterIs) {
-  for (const char* text : {"", "a", "landfall/pump-7/telemetry", "överhettning", "\u00a0", "\u20ac", "\U0001f6a2", "\U0010ffff", "\ud7ff", "12345678"}) {
+  for (const char* text : {"", "a", "landfall/pump-7/telemetry", "överhettning", "\u00a0", "\u20ac", "\U0001f6a2",
+                           "\U0010ffff", "\ud7ff", "12345678"}) {
     EXPECT_TRUE(is_clean_text(text)) << text;
   }
-  for (const std::string& text : {std::string("a\0b", 3), std::string("\n"), std::string("1234567\n"), std::string("12345678\x7f"),
-                                 std::string("\xc2\x80"), std::string("\xc2\x9f"), std::string("\x80"), std::string("\xc0\xaf"),
-                                 std::string("\xe0\x80\xaf"), std::string("\xed\xa0\x80"), std::string("\xf4\x90\x80\x80"),
-                                 std::string("\xf0\x80\x80\x80"), std::string("\xc3"), std::string("\xe2\x82"), std::string("\xff")}) {
+  for (const std::string& text :
+       {std::string("a\0b", 3), std::string("\n"), std::string("1234567\n"), std::string("12345678\x7f"),
+        std::string("\xc2\x80"), std::string("\xc2\x9f"), std::string("\x80"), std::string("\xc0\xaf"),
+        std::string("\xe0\x80\xaf"), std::string("\xed\xa0\x80"), std::string("\xf4\x90\x80\x80"),
+        std::string("\xf0\x80\x80\x80"), std::string("\xc3"), std::string("\xe2\x82"), std::string("\xff")}) {
     EXPECT_FALSE(is_clean_text(text));
     EXPECT_FALSE(is_clean_text("12345678" + text)) << "behind the fast path";
   }
@@ -155,7 +158,8 @@ TEST(Varint, IsReadInItsShortestFormOnly) {
 }
 
 TEST(Deps, ComeBackSortedAndOnce) {
-  const Dot a{samples::run(1, 2), Stream::alarm, 300}, b{samples::run(1, 2), Stream::control, 1}, c{samples::run(9, 1), Stream::blob, 1};
+  const Dot a{samples::run(1, 2), Stream::alarm, 300}, b{samples::run(1, 2), Stream::control, 1},
+      c{samples::run(9, 1), Stream::blob, 1};
   auto decoded = decode_deps(encode_deps({c, a, b, a}));
   ASSERT_TRUE(decoded.ok());
   EXPECT_EQ(*decoded, (std::vector<Dot>{b, a, c}));

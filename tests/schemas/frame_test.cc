@@ -33,7 +33,8 @@ std::vector<Frame> feed(FrameReader& reader, std::string_view input, std::option
 }
 
 TEST(FrameReader, EveryCutGivesTheSameFrames) {
-  const std::vector<Frame> sent = {{FrameType::hello, "first"}, {FrameType::heartbeat, ""}, {FrameType::chunk, std::string(70, 'c')}};
+  const std::vector<Frame> sent = {
+      {FrameType::hello, "first"}, {FrameType::heartbeat, ""}, {FrameType::chunk, std::string(70, 'c')}};
   std::string bytes;
   for (const Frame& frame : sent) bytes += encode_frame(frame.type, frame.body);
   for (std::size_t a = 0; a <= bytes.size(); ++a) {

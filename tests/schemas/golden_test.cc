@@ -74,8 +74,9 @@ TEST(Golden, SyncMessages) {
 }
 
 TEST(Golden, Frames) {
-  const std::string bytes = same_bytes("frames/two", encode_frame(FrameType::heartbeat, encode(Heartbeat{{99}})) +
-                                                        encode_frame(FrameType::bye, encode(Bye{Code::unavailable, "stopping"})));
+  const std::string bytes =
+      same_bytes("frames/two", encode_frame(FrameType::heartbeat, encode(Heartbeat{{99}})) +
+                                   encode_frame(FrameType::bye, encode(Bye{Code::unavailable, "stopping"})));
   FrameReader reader;
   std::string_view input = bytes;
   EXPECT_EQ(decode_heartbeat(reader.next(input).value().body).value().time.value, 99u);

@@ -24,13 +24,16 @@ TEST(Ids, PrintAndParseBack) {
 
 TEST(Ids, NothingElseParses) {
   const std::string node = to_string(samples::node(1));
-  for (const std::string& text : {std::string(), node.substr(1), node + "0", "G" + node.substr(1), "A" + node.substr(1)}) {
+  for (const std::string& text :
+       {std::string(), node.substr(1), node + "0", "G" + node.substr(1), "A" + node.substr(1)}) {
     EXPECT_FALSE(parse_node(text).ok()) << text;
   }
-  for (const char* tail : {"", ".1", ".1-", ".1-89abcde", ".1-89abcdeg", ".01-89abcdef", ".+1-89abcdef", ".-1-89abcdef", ".4294967296-89abcdef", "-89abcdef.1"}) {
+  for (const char* tail : {"", ".1", ".1-", ".1-89abcde", ".1-89abcdeg", ".01-89abcdef", ".+1-89abcdef", ".-1-89abcdef",
+                           ".4294967296-89abcdef", "-89abcdef.1"}) {
     EXPECT_FALSE(parse_run(node + tail).ok()) << tail;
   }
-  for (const char* tail : {"", "/", "/alarm", "/alarm/", "/alarm/01", "/alarm/-1", "/alarms/1", "/alarm/1/", "//1", "/alarm/18446744073709551616"}) {
+  for (const char* tail : {"", "/", "/alarm", "/alarm/", "/alarm/01", "/alarm/-1", "/alarms/1", "/alarm/1/", "//1",
+                           "/alarm/18446744073709551616"}) {
     EXPECT_FALSE(parse_dot(node + ".1-89abcdef" + tail).ok()) << tail;
   }
 }

@@ -54,7 +54,8 @@ std::vector<Message> messages() {
           {"bye", encode(Bye{Code::denied, "why"}), [](std::string_view b) { return decode_bye(b).ok(); }},
           {"enrol", encode(Enrol{"-----BEGIN\n", "ship 7"}), [](std::string_view b) { return decode_enrol(b).ok(); }},
           {"enrolled", encode(samples::enrolled()), [](std::string_view b) { return decode_enrolled(b).ok(); }},
-          {"run start", encode_run_start(samples::run_start()), [](std::string_view b) { return decode_run_start(b).ok(); }}};
+          {"run start", encode_run_start(samples::run_start()),
+           [](std::string_view b) { return decode_run_start(b).ok(); }}};
 }
 
 TEST(SyncMessages, TruncationsAreRefusedAndBitFlipsDoNoHarm) {
@@ -81,7 +82,8 @@ TEST(SyncMessages, LimitsHold) {
   EXPECT_EQ(decode_hello(std::string(frame_bytes_max + 8, '\0')).error().code, Code::out_of_range);
   EXPECT_EQ(decode_hello(std::string(8, '\0')).error().code, Code::corrupt) << "protocol 0";
   const std::string euros(300, 'x');
-  EXPECT_EQ(decode_bye(encode(Bye{Code::disk, euros})).value().detail, euros.substr(0, text_bytes_max)) << "details are cut";
+  EXPECT_EQ(decode_bye(encode(Bye{Code::disk, euros})).value().detail, euros.substr(0, text_bytes_max))
+      << "details are cut";
   std::string wide(text_bytes_max - 1, 'x');
   EXPECT_EQ(decode_bye(encode(Bye{Code::disk, wide + "ö"})).value().detail, wide) << "at a character";
 }

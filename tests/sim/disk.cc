@@ -103,8 +103,7 @@ Result<std::string> Disk::get(Table table, std::string_view key) const {
 Status Disk::scan(Table table, std::string_view from, Order order, const Visit& visit) const {
   const auto& rows = image_.tables[static_cast<std::size_t>(table)];
   if (order == Order::forward) {
-    for (auto it = rows.lower_bound(from); it != rows.end() && visit(it->first, it->second); ++it) {
-    }
+    for (auto it = rows.lower_bound(from); it != rows.end() && visit(it->first, it->second); ++it) {}
     return ok();
   }
   for (auto it = rows.upper_bound(from); it != rows.begin();) {

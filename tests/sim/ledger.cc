@@ -21,7 +21,8 @@ void Ledger::append(World::Node& node, Stream stream, std::size_t count, std::si
   std::vector<std::string> bodies;
   std::vector<Event> events(count);
   for (std::size_t i = 0; i < count; ++i) {
-    bodies.push_back(node.self.name + "/" + std::to_string(++counters_[node.self.node]) + "/" + std::string(world_.rng().below(pad_bytes + 1), '.'));
+    bodies.push_back(node.self.name + "/" + std::to_string(++counters_[node.self.node]) + "/" +
+                     std::string(world_.rng().below(pad_bytes + 1), '.'));
   }
   for (std::size_t i = 0; i < count; ++i) {
     events[i].kind = Kind::message;
@@ -52,7 +53,8 @@ void Ledger::check_ack_marks() {
     for (const RunStream& of : committed_ever_.streams()) {
       for (const auto& range : ashore->missing(of, 1, committed_ever_.max(of))) {
         if (committed_ever_.missing(of, range.first, range.last) == std::vector{range}) continue;
-        complain("the hub acknowledged and lost " + to_string(Dot{of.run, of.stream, range.first}) + ".." + std::to_string(range.last));
+        complain("the hub acknowledged and lost " + to_string(Dot{of.run, of.stream, range.first}) + ".." +
+                 std::to_string(range.last));
       }
     }
   }
@@ -67,7 +69,9 @@ void Ledger::check_stream(World::Node& holder, const RunStream& of, std::set<std
     for (const auto& chunk : *chunks) {
       const auto decoded = decode_chunk(chunk.bytes);
       if (!decoded.ok()) return complain(holder.self.name + ": " + decoded.error().detail);
-      if (chunk.header.first != next) return complain(holder.self.name + ": hole or overlap before " + to_string(Dot{of.run, of.stream, chunk.header.first}));
+      if (chunk.header.first != next)
+        return complain(holder.self.name + ": hole or overlap before " +
+                        to_string(Dot{of.run, of.stream, chunk.header.first}));
       RowReader rows(decoded->rows);
       for (; next <= chunk.header.last; ++next) {
         const auto event = decode_row(rows.next());
@@ -78,7 +82,8 @@ void Ledger::check_stream(World::Node& holder, const RunStream& of, std::set<std
         if (number_of(body) <= number) complain(holder.self.name + ": out of order " + to_string(dot));
         number = number_of(body);
         const auto booked = by_dot_.find(dot);
-        if (booked != by_dot_.end() && booked->second != body) complain(holder.self.name + ": another event under " + to_string(dot));
+        if (booked != by_dot_.end() && booked->second != body)
+          complain(holder.self.name + ": another event under " + to_string(dot));
       }
     }
   }
@@ -92,8 +97,10 @@ void Ledger::check_contents(World::Node& holder) {
   const bool hub = holder.self.role == Peer::Role::hub;
   for (const auto& [dot, body] : by_dot_) {
     const bool own = dot.run.node == holder.self.node;
-    const bool subscribed = dot.run.node == world_.hub().self.node && (0b0010111 >> static_cast<int>(dot.stream) & 1) != 0;
-    if ((hub || own || subscribed) && !seen.contains(body)) complain(holder.self.name + ": lost " + to_string(dot) + " " + body.substr(0, 40));
+    const bool subscribed =
+        dot.run.node == world_.hub().self.node && (0b0010111 >> static_cast<int>(dot.stream) & 1) != 0;
+    if ((hub || own || subscribed) && !seen.contains(body))
+      complain(holder.self.name + ": lost " + to_string(dot) + " " + body.substr(0, 40));
   }
   Disk at_rest = holder.disk;
   at_rest.boot(holder.loop);  // with what its anchor holds now
@@ -111,7 +118,8 @@ void Ledger::check_converged() {
   const ReceivedContext& ashore = world_.hub().log->received();
   for (auto& node : world_.nodes()) {
     const NodeId id = node->self.node;
-    if (!(ashore.of_node(id) == node->log->received().of_node(id))) complain(node->self.name + ": received context differs from the hub's");
+    if (!(ashore.of_node(id) == node->log->received().of_node(id)))
+      complain(node->self.name + ": received context differs from the hub's");
     check_contents(*node);
   }
   if (!world_.in_sync()) complain("not in sync after healing");

@@ -48,13 +48,13 @@ bool Schedule::step(Instant until) {
 
 void Schedule::run_for(Duration duration) {
   const Instant until = now_ + duration;
-  while (step(until)) {
-  }
+  while (step(until)) {}
   now_ = until;
 }
 
 std::int64_t Loop::unix_ms() const {
-  return 1'790'000'000'000 + skew_ms_ + std::chrono::duration_cast<std::chrono::milliseconds>(now().since_start).count();
+  return 1'790'000'000'000 + skew_ms_ +
+         std::chrono::duration_cast<std::chrono::milliseconds>(now().since_start).count();
 }
 
 Loop::Timer Loop::after(Duration delay, Task task) {

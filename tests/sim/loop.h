@@ -44,7 +44,9 @@ class Schedule {
   struct Due {
     Instant when;
     Ticket ticket;
-    friend bool operator>(const Due& a, const Due& b) { return std::tie(a.when, a.ticket) > std::tie(b.when, b.ticket); }
+    friend bool operator>(const Due& a, const Due& b) {
+      return std::tie(a.when, a.ticket) > std::tie(b.when, b.ticket);
+    }
   };
   Instant now_;
   std::priority_queue<Due, std::vector<Due>, std::greater<>> queue_;

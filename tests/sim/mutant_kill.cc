@@ -15,7 +15,8 @@ TEST(Mutant, IsKilled) {
   for (std::uint64_t seed = 1; seed <= seeds; ++seed) {
     const Outcome outcome = run_swarm(seed);
     killed += outcome.violations.empty() ? 0 : 1;
-    if (first.empty() && !outcome.violations.empty()) first = "seed " + std::to_string(seed) + ": " + outcome.violations.front();
+    if (first.empty() && !outcome.violations.empty())
+      first = "seed " + std::to_string(seed) + ": " + outcome.violations.front();
   }
   std::cout << "killed by " << killed << " of " << seeds << " seeds; " << first << "\n";
   EXPECT_GE(killed, seeds / 10);

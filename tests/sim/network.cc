@@ -45,7 +45,8 @@ void Medium::join(Network& dialler, Network& listener) {
 
 Medium::Pair* Medium::pair_of(const Network& a, const Network& b) {
   for (auto& pair : pairs_) {
-    if ((pair->dialler == &a && pair->listener == &b) || (pair->dialler == &b && pair->listener == &a)) return pair.get();
+    if ((pair->dialler == &a && pair->listener == &b) || (pair->dialler == &b && pair->listener == &a))
+      return pair.get();
   }
   return nullptr;
 }
@@ -115,7 +116,8 @@ void Medium::send(End& from, std::string frame) {
   const int copies = schedule_.rng.chance(faults.duplicate) ? 2 : 1;
   stats_.doubled += static_cast<std::uint64_t>(copies - 1);
   for (int i = 0; i < copies; ++i) {
-    deliver(*from.other_, i + 1 < copies ? frame : std::move(frame), queued + schedule_.rng.spread(faults.delay_min, faults.delay_max));
+    deliver(*from.other_, i + 1 < copies ? frame : std::move(frame),
+            queued + schedule_.rng.spread(faults.delay_min, faults.delay_max));
   }
 }
 
@@ -145,7 +147,8 @@ void Medium::close(End& end, const Error& why) {
   tell_closed(end, why, 1us);
   if (end.dead_) return;
   const Instant news = std::max(schedule_.now() + faults.delay_max, end.other_->last_arrival_);
-  tell_closed(*end.other_, {Code::unavailable, "peer closed the link"}, news - schedule_.now() + schedule_.rng.spread(1us, 100ms));
+  tell_closed(*end.other_, {Code::unavailable, "peer closed the link"},
+              news - schedule_.now() + schedule_.rng.spread(1us, 100ms));
 }
 
 void Medium::tell_closed(End& end, const Error& why, Duration delay) {
@@ -187,7 +190,8 @@ void Medium::drop(Network& node) {
     const bool was_closed = own->closed_;
     own->closed_ = own->dead_ = own->other_->dead_ = true;
     pair->link->closed_ |= pair->dialler == &node;
-    if (!was_closed && schedule_.rng.chance(0.7)) tell_closed(*own->other_, {Code::unavailable, "connection reset"}, schedule_.rng.spread(1ms, 30s));
+    if (!was_closed && schedule_.rng.chance(0.7))
+      tell_closed(*own->other_, {Code::unavailable, "connection reset"}, schedule_.rng.spread(1ms, 30s));
   }
 }
 
@@ -200,7 +204,8 @@ void Network::hold(bool held) {
   held_ = held;
   for (auto& pair : medium_.pairs_) {
     if (!held || !pair->link || (pair->dialler != this && pair->listener != this)) continue;
-    medium_.close(pair->dialler == this ? *pair->link : *pair->link->other_, {Code::unavailable, "held by the operator"});
+    medium_.close(pair->dialler == this ? *pair->link : *pair->link->other_,
+                  {Code::unavailable, "held by the operator"});
   }
   medium_.up_or_down(*this);
 }

@@ -12,7 +12,8 @@ namespace landfall::sim {
 // What links do to frames. The seam allows all of it; TCP would only delay.
 struct LinkFaults {
   double loss = 0, duplicate = 0;
-  Duration delay_min = std::chrono::milliseconds(1), delay_max = std::chrono::milliseconds(5);  // each frame its own: they overtake
+  Duration delay_min = std::chrono::milliseconds(1),
+           delay_max = std::chrono::milliseconds(5);  // each frame its own: they overtake
   bool in_order = false;
   std::uint64_t bytes_per_second = 0;  // each way; 0: no limit
 };

@@ -10,7 +10,9 @@ using namespace std::chrono_literals;
 // Which faults a run has and how wild: most runs have most, some have none of one kind.
 struct Faults {
   explicit Faults(Rng& rng) {
-    const auto one_of = [&](std::initializer_list<double> values) { return *(values.begin() + rng.below(values.size())); };
+    const auto one_of = [&](std::initializer_list<double> values) {
+      return *(values.begin() + rng.below(values.size()));
+    };
     link.loss = one_of({0, 0.01, 0.1, 0.3});
     link.duplicate = one_of({0, 0.02, 0.2});
     link.delay_max = std::chrono::milliseconds(static_cast<int>(one_of({5, 50, 700, 4000})));
@@ -56,7 +58,10 @@ Outcome run_swarm(std::uint64_t seed) {
   Rng dice(~seed);
   const Faults faults(dice);
   Outcome outcome;
-  World world(seed, {.edges = 4, .heartbeat = faults.heartbeat, .credit_bytes = faults.credit, .link_bytes_per_second = faults.believed_rate,
+  World world(seed, {.edges = 4,
+                     .heartbeat = faults.heartbeat,
+                     .credit_bytes = faults.credit,
+                     .link_bytes_per_second = faults.believed_rate,
                      .broker_most = faults.broker_most});
   Ledger ledger(world);
   world.medium().faults = faults.link;

@@ -41,13 +41,15 @@ TEST(SyncSim, AcknowledgedEventsSurviveAndReachTheHubOnce) {
   for (std::uint64_t seed = first; seed < first + count && !HasFailure(); ++seed) {
     const Outcome outcome = run_swarm(seed);
     add(met, outcome);
-    for (const std::string& violation : outcome.violations) ADD_FAILURE() << "LANDFALL_SEED=" << seed << ": " << violation;
+    for (const std::string& violation : outcome.violations)
+      ADD_FAILURE() << "LANDFALL_SEED=" << seed << ": " << violation;
   }
-  std::cout << count << " seeds, " << std::chrono::duration<double>(met.simulated).count() / 31557600.0 << " simulated years, "
-            << met.acknowledged << " events acknowledged, " << met.tasks << " tasks\nmet: " << met.world.crashes << " crashes, "
-            << met.disk.crashes_inside_commit << " inside commits, " << met.disk.lost_commits << " commits lost, "
-            << met.disk.unreported_commits << " durable but unreported, " << met.medium.frames << " frames, " << met.medium.lost
-            << " lost, " << met.medium.doubled << " doubled, " << met.medium.overtaken << " overtaken, " << met.medium.partitions
+  std::cout << count << " seeds, " << std::chrono::duration<double>(met.simulated).count() / 31557600.0
+            << " simulated years, " << met.acknowledged << " events acknowledged, " << met.tasks
+            << " tasks\nmet: " << met.world.crashes << " crashes, " << met.disk.crashes_inside_commit
+            << " inside commits, " << met.disk.lost_commits << " commits lost, " << met.disk.unreported_commits
+            << " durable but unreported, " << met.medium.frames << " frames, " << met.medium.lost << " lost, "
+            << met.medium.doubled << " doubled, " << met.medium.overtaken << " overtaken, " << met.medium.partitions
             << " partitions, " << met.cut_for_weeks << " longer than a week\n";
   if (HasFailure() || count < 20) return;
   // The runs must have met what they claim to survive.

@@ -20,7 +20,8 @@ Peer named(std::size_t index) {
 
 }  // namespace
 
-World::Node::Node(World& world, Peer who) : self(who), loop(world.schedule_), disk(loop), network(world.medium_, loop, who) {}
+World::Node::Node(World& world, Peer who)
+    : self(who), loop(world.schedule_), disk(loop), network(world.medium_, loop, who) {}
 
 World::World(std::uint64_t seed, Options options) : schedule_(seed), options_(options), medium_(schedule_) {
   for (std::size_t i = 0; i <= options_.edges; ++i) {
@@ -68,7 +69,8 @@ void World::start(Node& node) {
   node.disk.boot(node.loop);
   // Clocks are wrong by up to a day, either way, and differently after each start.
   node.loop.set_wall_skew_ms(static_cast<std::int64_t>(rng().below(172'800'000)) - 86'400'000);
-  auto log = Log::open(node.loop, node.disk, {.node = node.self.node, .boot_id = "sim", .software = "sim", .clock = ClockClass::synced});
+  auto log = Log::open(node.loop, node.disk,
+                       {.node = node.self.node, .boot_id = "sim", .software = "sim", .clock = ClockClass::synced});
   if (!log.ok()) {
     faults_found_.push_back(node.self.name + " does not open: " + log.error().detail);
     return;
@@ -83,7 +85,8 @@ void World::start(Node& node) {
   options.session.credit_bytes = options_.credit_bytes;
   options.session.link_bytes_per_second = options_.link_bytes_per_second;
   options.session.software = "sim";
-  if (hub && options_.broker_most > Duration{}) options.committed = [this]() -> const ReceivedContext& { return broker_; };
+  if (hub && options_.broker_most > Duration{})
+    options.committed = [this]() -> const ReceivedContext& { return broker_; };
   node.replicator = Replicator::create(node.loop, *node.log, node.network, std::move(options));
   if (hub && options_.broker_most > Duration{}) feed_broker();
   node.replicator->start();

@@ -20,7 +20,7 @@ class World {
     Duration heartbeat = session_heartbeat;
     std::size_t credit_bytes = session_credit_bytes;
     std::uint64_t link_bytes_per_second = 0;  // what the nodes believe; what the link does is medium().faults
-    Duration broker_most{};                   // A2 comes from a broker that takes up to this long; none: from the hub's log
+    Duration broker_most{};  // A2 comes from a broker that takes up to this long; none: from the hub's log
   };
   // A machine with its disk; its log and replicator die and come back.
   struct Node {
@@ -62,7 +62,9 @@ class World {
   const Stats& stats() const { return stats_; }
   Disk::Stats disk_stats() const;
   // What the hub may call A2: what it has stored, or what its broker has.
-  const ReceivedContext& committed_ashore() { return options_.broker_most > Duration{} ? broker_ : hub().log->received(); }
+  const ReceivedContext& committed_ashore() {
+    return options_.broker_most > Duration{} ? broker_ : hub().log->received();
+  }
   std::uint64_t tasks_run() const { return schedule_.tasks_run(); }
   // What a node could not be restarted from, and what its log says: for the oracle.
   const std::vector<std::string>& faults_found() const { return faults_found_; }

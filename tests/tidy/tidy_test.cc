@@ -68,10 +68,10 @@ bool is_foreign(const Include& include) {
          std::ranges::any_of(third_party, [&](const auto& entry) { return include.target.starts_with(entry.header); });
 }
 const std::vector<std::string> system_headers = {
-    "arpa/",       "dirent.h",    "fcntl.h",    "grp.h",     "linux/",  "malloc.h", "netdb.h",  "netinet/",   "poll.h",
-    "pthread.h",   "pwd.h",       "sched.h",    "signal.h",  "spawn.h", "stdarg.h", "stdint.h",   "stdio.h",
-    "stdlib.h",    "string.h",    "sys/",       "termios.h", "time.h",  "unistd.h", "sanitizer/", "immintrin.h",
-    "nmmintrin.h", "x86intrin.h", "arm_acle.h", "errno.h",   "cpuid.h"};
+    "arpa/",       "dirent.h",    "fcntl.h",     "grp.h",      "linux/",    "malloc.h", "netdb.h",  "netinet/",
+    "poll.h",      "pthread.h",   "pwd.h",       "sched.h",    "signal.h",  "spawn.h",  "stdarg.h", "stdint.h",
+    "stdio.h",     "stdlib.h",    "string.h",    "sys/",       "termios.h", "time.h",   "unistd.h", "sanitizer/",
+    "immintrin.h", "nmmintrin.h", "x86intrin.h", "arm_acle.h", "errno.h",   "cpuid.h"};
 
 struct Ban {
   std::vector<std::string> tokens;

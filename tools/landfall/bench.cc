@@ -68,19 +68,20 @@ Json to_json(const BenchCase& c) {
   Json references = Json::array();
   for (const BenchReference& r : c.references) {
     double theirs = median(r.runs);
-    references.push_back({{"name", r.name}, {"runs", r.runs}, {"median", theirs}, {"ratio", theirs > 0 ? median(c.runs) / theirs : 0}});
+    references.push_back(
+        {{"name", r.name}, {"runs", r.runs}, {"median", theirs}, {"ratio", theirs > 0 ? median(c.runs) / theirs : 0}});
   }
   Json extras = Json::object();
   for (const auto& [name, value] : c.extras) extras[name] = value;
-  return {{"name", c.name},       {"unit", c.unit},           {"runs", c.runs},
+  return {{"name", c.name},           {"unit", c.unit},           {"runs", c.runs},
           {"median", median(c.runs)}, {"references", references}, {"extras", extras}};
 }
 
 void print_row(std::ostream& out, const std::string& name, const std::vector<double>& runs, const std::string& last) {
   auto [low, high] = std::minmax_element(runs.begin(), runs.end());
   out << "  " << std::left << std::setw(28) << name << std::right << std::fixed << std::setprecision(0) << std::setw(12)
-      << median(runs) << std::setw(12) << (runs.empty() ? 0 : *low) << std::setw(12) << (runs.empty() ? 0 : *high) << "   " << last
-      << "\n";
+      << median(runs) << std::setw(12) << (runs.empty() ? 0 : *low) << std::setw(12) << (runs.empty() ? 0 : *high)
+      << "   " << last << "\n";
 }
 
 }  // namespace
@@ -100,8 +101,9 @@ void print_report(const BenchReport& report, bool json, std::ostream& out) {
   }
   for (const BenchCase& c : report.cases) {
     out << report.bench << " " << c.name << ", " << c.unit << "\n";
-    out << "  " << std::left << std::setw(28) << "" << std::right << std::setw(12) << "median" << std::setw(12) << "lowest"
-        << std::setw(12) << "highest" << "\n";
+    out << "  " << std::left << std::setw(28) << "" << std::right << std::setw(12) << "median" << std::setw(12)
+        << "lowest" << std::setw(12) << "highest"
+        << "\n";
     print_row(out, "landfall", c.runs, "");
     for (const BenchReference& r : c.references) {
       double theirs = median(r.runs);
@@ -110,7 +112,8 @@ void print_report(const BenchReport& report, bool json, std::ostream& out) {
       print_row(out, r.name, r.runs, ratio);
     }
     for (const auto& [name, value] : c.extras) {
-      out << "  " << std::left << std::setw(28) << name << std::right << std::setprecision(2) << std::setw(12) << value << "\n";
+      out << "  " << std::left << std::setw(28) << name << std::right << std::setprecision(2) << std::setw(12) << value
+          << "\n";
     }
   }
 }
@@ -141,11 +144,12 @@ std::vector<std::string> bench_events(std::size_t count, std::size_t bytes) {
     double volts = 12.0 + static_cast<double>(random() % 1000) / 1000.0;
     int rssi = -static_cast<int>(random() % 90);
     char text[400];
-    int length = std::snprintf(text, sizeof text,
-                               R"({"dev":"d%04u","ts":%llu,"lat":%.7f,"lon":%.7f,"sog":%.4f,"cog":%.5f,"depth":%.3f,"temp":%.3f,)"
-                               R"("src":"n2k.115","path":"navigation.position","quality":"ok","batt":%.3f,"rssi":%d,"id":"%012llx)",
-                               device, static_cast<unsigned long long>(time), lat, lon, sog, cog, depth, temp, volts, rssi,
-                               static_cast<unsigned long long>(random() & 0xffffffffffff));
+    int length = std::snprintf(
+        text, sizeof text,
+        R"({"dev":"d%04u","ts":%llu,"lat":%.7f,"lon":%.7f,"sog":%.4f,"cog":%.5f,"depth":%.3f,"temp":%.3f,)"
+        R"("src":"n2k.115","path":"navigation.position","quality":"ok","batt":%.3f,"rssi":%d,"id":"%012llx)",
+        device, static_cast<unsigned long long>(time), lat, lon, sog, cog, depth, temp, volts, rssi,
+        static_cast<unsigned long long>(random() & 0xffffffffffff));
     std::string event(text, static_cast<std::size_t>(length));
     event.resize(bytes - 2, '0');
     events.push_back(event + "\"}");

@@ -13,10 +13,10 @@
 namespace landfall {
 
 struct BenchOptions {
-  std::filesystem::path dir;   // scratch folder on the disk to be measured; made where missing, left empty
-  int runs = 5;                // rounds; the median is what counts
-  double seconds = 2;          // per case and round, where the case is measured by time
-  std::uint64_t events = 0;    // per case and round, where it is measured by count; 0: the bench's own number
+  std::filesystem::path dir;  // scratch folder on the disk to be measured; made where missing, left empty
+  int runs = 5;               // rounds; the median is what counts
+  double seconds = 2;         // per case and round, where the case is measured by time
+  std::uint64_t events = 0;   // per case and round, where it is measured by count; 0: the bench's own number
   bool json = false;
   std::filesystem::path data;  // real samples, for resync; empty: made data only
   std::string bootstrap;       // a Kafka broker for the kafka bench

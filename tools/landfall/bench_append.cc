@@ -208,20 +208,26 @@ Measured run_raw_file(const Shape& shape, double seconds, const fs::path& folder
     std::string bytes;
     bytes.reserve(static_cast<std::size_t>(shape.batch) * 224);
     for (int i = 0; i < shape.batch; ++i, ++seq) {
-      RawFile::encode(bytes, static_cast<std::uint64_t>(writer) + 1, seq, pool[(seq + static_cast<std::uint64_t>(writer) * 7919) % pool.size()]);
+      RawFile::encode(bytes, static_cast<std::uint64_t>(writer) + 1, seq,
+                      pool[(seq + static_cast<std::uint64_t>(writer) * 7919) % pool.size()]);
     }
-    if (shape.writers == 1) file.write_alone(bytes);
-    else file.write_together(bytes);
+    if (shape.writers == 1)
+      file.write_alone(bytes);
+    else
+      file.write_together(bytes);
   });
 }
 
 // The whole path: rows, chain, chunk, index, received context, anchor. Writers live on the loop, as a node's do.
 class LogRun {
  public:
-  LogRun(const Shape& shape, double seconds, const fs::path& folder, const Pool& pool) : shape_(shape), pool_(pool), folder_(folder) {
+  LogRun(const Shape& shape, double seconds, const fs::path& folder, const Pool& pool)
+      : shape_(shape), pool_(pool), folder_(folder) {
     for (int i = 0; i < subjects; ++i) subjects_.push_back("bench/d" + std::to_string(i));
     fs::create_directories(folder);
-    auto opened = open_rocks_store(loop_, {.directory = folder / "log", .anchor = folder / "anchor", .memory_bytes = memtable_bytes, .on_fatal = {}});
+    auto opened = open_rocks_store(
+        loop_,
+        {.directory = folder / "log", .anchor = folder / "anchor", .memory_bytes = memtable_bytes, .on_fatal = {}});
     if (!opened) throw std::runtime_error(opened.error().detail);
     store_ = std::move(*opened);
     auto log = Log::open(loop_, *store_, {.node = NodeId{{1}}, .boot_id = "bench", .software = "bench"});
@@ -248,8 +254,10 @@ class LogRun {
       event.payload = pool_[(seq + i) % pool_.size()];
     }
     log_->append(Stream::telemetry, events_, [this, began = bench_now(), seq](const Result<Log::Appended>& appended) {
-      if (!appended) failure_ = appended.error().detail;
-      else meter_->add(began, appended->count);
+      if (!appended)
+        failure_ = appended.error().detail;
+      else
+        meter_->add(began, appended->count);
       if (!appended || meter_->over()) {
         if (--open_ == 0) loop_.stop();
         return;
@@ -282,15 +290,18 @@ BenchCase run_case(const Shape& shape, const BenchOptions& options, const Pool& 
   std::vector<Measured> ours;
   const fs::path folder = options.dir / "landfall-bench-append";
   auto fresh = [&](const char* what, int round) {
-    bench_progress(std::string("append ") + shape.name + ", round " + std::to_string(round + 1) + " of " + std::to_string(options.runs) + ": " + what);
+    bench_progress(std::string("append ") + shape.name + ", round " + std::to_string(round + 1) + " of " +
+                   std::to_string(options.runs) + ": " + what);
     fs::remove_all(folder);
     return folder;
   };
   for (int round = 0; round < options.runs; ++round) {
     ours.push_back(run_log(shape, options.seconds, fresh("landfall", round), pool));
     result.runs.push_back(ours.back().events_per_second);
-    result.references[0].runs.push_back(run_rocksdb(shape, options.seconds, fresh("rocksdb", round), pool).events_per_second);
-    result.references[1].runs.push_back(run_raw_file(shape, options.seconds, fresh("raw-file", round), pool).events_per_second);
+    result.references[0].runs.push_back(
+        run_rocksdb(shape, options.seconds, fresh("rocksdb", round), pool).events_per_second);
+    result.references[1].runs.push_back(
+        run_raw_file(shape, options.seconds, fresh("raw-file", round), pool).events_per_second);
   }
   fs::remove_all(folder);
   bench_progress_done();

@@ -47,7 +47,8 @@ struct Shared {
 
 Status run_edge(const fs::path& dir, Shared& shared) {
   UvLoop loop;
-  auto store = open_rocks_store(loop, {.directory = dir / "log", .anchor = dir / "anchor", .on_fatal = [](const Error&) { ::_exit(75); }});
+  auto store = open_rocks_store(
+      loop, {.directory = dir / "log", .anchor = dir / "anchor", .on_fatal = [](const Error&) { ::_exit(75); }});
   if (!store.ok()) return std::move(store).error();
   NodeId node;
   node.bytes[0] = 1;
@@ -146,7 +147,8 @@ class Publisher {
     publisher->options_ = std::move(options);
     publisher->fd_ = connect_to(port);
     const char version = publisher->options_.cloud_events ? 5 : 4;
-    const std::string body = field("MQTT") + version + "\x02" + std::string("\0\x00", 2) + (version == 5 ? std::string(1, '\0') : "") + field("bench");
+    const std::string body = field("MQTT") + version + "\x02" + std::string("\0\x00", 2) +
+                             (version == 5 ? std::string(1, '\0') : "") + field("bench");
     char answer[256];
     const std::string packet = '\x10' + variable(body.size()) + body;
     if (publisher->fd_ < 0 || ::send(publisher->fd_, packet.data(), packet.size(), MSG_NOSIGNAL) < 0 ||
@@ -232,7 +234,8 @@ class Publisher {
     if (!options_.cloud_events) return;
     // Hexadecimal, and never the same twice in one bench.
     std::uint64_t id = ids_++;
-    for (std::size_t digit = 16; digit > 0; --digit, id >>= 4) out[at + head_bytes_ + id_at_ + digit - 1] = "0123456789abcdef"[id & 15];
+    for (std::size_t digit = 16; digit > 0; --digit, id >>= 4)
+      out[at + head_bytes_ + id_at_ + digit - 1] = "0123456789abcdef"[id & 15];
   }
 
   static inline std::uint64_t ids_ = 0;
@@ -272,15 +275,18 @@ struct Bench {
     const std::uint64_t before = shared->captured;
     const double started = bench_now(), broker_cpu = cpu_seconds(broker), edge_cpu = cpu_seconds(edge);
     auto acknowledged = (*client)->run(options.seconds);
-    if (!acknowledged.ok()) return std::move(acknowledged).error().in(ours ? "broker with plugin" : "broker without plugin");
+    if (!acknowledged.ok())
+      return std::move(acknowledged).error().in(ours ? "broker with plugin" : "broker without plugin");
     const double answered = bench_now(), deadline = answered + 30;
     while (ours && shared->captured - before < *acknowledged) {
       if (bench_now() > deadline) return Error{Code::unavailable, "the edge did not make all messages durable"};
       ::poll(nullptr, 0, 1);
     }
     const double seconds = bench_now() - started, count = static_cast<double>(*acknowledged);
-    if (ours && shared->captured - before != *acknowledged) return Error{Code::corrupt, "more events in the log than were published"};
-    return Measured{count / seconds, count / (answered - started), (cpu_seconds(broker) - broker_cpu) / count * 1e6, (cpu_seconds(edge) - edge_cpu) / count * 1e6};
+    if (ours && shared->captured - before != *acknowledged)
+      return Error{Code::corrupt, "more events in the log than were published"};
+    return Measured{count / seconds, count / (answered - started), (cpu_seconds(broker) - broker_cpu) / count * 1e6,
+                    (cpu_seconds(edge) - edge_cpu) / count * 1e6};
   }
 
   Result<BenchCase> run(const std::string& name, const Publisher::Options& publisher) {

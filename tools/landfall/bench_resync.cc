@@ -101,7 +101,9 @@ class Process {
   Process& operator=(const Process&) = delete;
 
   template <class T>
-  T receive() { return read_value<T>(in_); }
+  T receive() {
+    return read_value<T>(in_);
+  }
   void terminate() { ::kill(pid_, SIGTERM); }
   void wait() {
     if (pid_ <= 0) return;
@@ -142,7 +144,8 @@ class BenchNode {
       std::cerr << "bench resync: " << error.detail << "\n";
       ::_exit(75);
     };
-    store_ = need(open_rocks_store(loop, {.directory = folder / "log", .anchor = folder / "anchor", .on_fatal = broken}));
+    store_ =
+        need(open_rocks_store(loop, {.directory = folder / "log", .anchor = folder / "anchor", .on_fatal = broken}));
     log = need(Log::open(loop, *store_, {.node = node_, .boot_id = "bench", .software = "bench"}));
     bool edge = role == ReplicatorOptions::Role::edge;
     UvNetworkOptions options{.identity = std::move(identity)};
@@ -157,8 +160,11 @@ class BenchNode {
 
   Report report() const {
     auto totals = network->totals();
-    return {.cpu_seconds = cpu_seconds(), .peak_mib = peak_mib(0), .resident_mib = resident_mib(0),
-            .bytes_in = totals.bytes_in, .bytes_out = totals.bytes_out};
+    return {.cpu_seconds = cpu_seconds(),
+            .peak_mib = peak_mib(0),
+            .resident_mib = resident_mib(0),
+            .bytes_in = totals.bytes_in,
+            .bytes_out = totals.bytes_out};
   }
   std::uint64_t uncommitted() const {
     auto backlog = replicator->backlog();
@@ -401,7 +407,8 @@ BenchCase run_case(const Workload& workload, const BenchOptions& options, const 
   result.references = {{"raw-tls", {}}};
   std::vector<Round> rounds;
   for (int i = 0; i < options.runs; ++i) {
-    bench_progress("resync " + workload.name + ", round " + std::to_string(i + 1) + " of " + std::to_string(options.runs));
+    bench_progress("resync " + workload.name + ", round " + std::to_string(i + 1) + " of " +
+                   std::to_string(options.runs));
     rounds.push_back(run_round(folder, folder / "filled", members));
     result.runs.push_back(static_cast<double>(total) / rounds.back().edge.seconds);
     result.references[0].runs.push_back(static_cast<double>(total) / rounds.back().bare_seconds);

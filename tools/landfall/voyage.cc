@@ -54,15 +54,15 @@ class Voyage {
       return Error{Code::out_of_range, "qos is 0, 1 or 2; window is 1 to 65535"};
     }
     std::string skipped;
-    for (; line_ < options_.from && std::getline(lines_, skipped); ++line_) {
-    }
+    for (; line_ < options_.from && std::getline(lines_, skipped); ++line_) {}
     const auto started = Clock::now();
     last_progress_ = started;
     while (!finished()) {
       if (Clock::now() - last_progress_ > options_.give_up) {
         return Error{Code::unavailable, "gave up after " + std::to_string(options_.give_up.count()) +
                                             " s without an answer: " + std::to_string(summary_.acknowledged) +
-                                            " messages are acknowledged, " + std::to_string(in_flight_.size()) + " are not"};
+                                            " messages are acknowledged, " + std::to_string(in_flight_.size()) +
+                                            " are not"};
       }
       if (!connect()) {
         client_.reset();
@@ -71,8 +71,8 @@ class Voyage {
       }
       sail(started, progress);
     }
-    while (client_ && mosquitto_want_write(client_.get()) && mosquitto_loop(client_.get(), reconnect_pause_ms, 1) == MOSQ_ERR_SUCCESS) {
-    }
+    while (client_ && mosquitto_want_write(client_.get()) &&
+           mosquitto_loop(client_.get(), reconnect_pause_ms, 1) == MOSQ_ERR_SUCCESS) {}
     if (client_) mosquitto_disconnect(client_.get());
     summary_.seconds = std::chrono::duration<double>(Clock::now() - started).count();
     return summary_;
@@ -88,15 +88,17 @@ class Voyage {
     mosquitto_int_option(client_.get(), MOSQ_OPT_PROTOCOL_VERSION, MQTT_PROTOCOL_V5);
     mosquitto_int_option(client_.get(), MOSQ_OPT_SEND_MAXIMUM, static_cast<int>(options_.window));
     mosquitto_int_option(client_.get(), MOSQ_OPT_TCP_NODELAY, 1);
-    mosquitto_connect_v5_callback_set(client_.get(), [](mosquitto*, void* self, int code, int, const mosquitto_property*) {
-      (code == 0 ? static_cast<Voyage*>(self)->connected_ : static_cast<Voyage*>(self)->lost_) = true;
-    });
+    mosquitto_connect_v5_callback_set(
+        client_.get(), [](mosquitto*, void* self, int code, int, const mosquitto_property*) {
+          (code == 0 ? static_cast<Voyage*>(self)->connected_ : static_cast<Voyage*>(self)->lost_) = true;
+        });
     mosquitto_disconnect_v5_callback_set(client_.get(), [](mosquitto*, void* self, int, const mosquitto_property*) {
       static_cast<Voyage*>(self)->lost_ = true;
     });
-    mosquitto_publish_v5_callback_set(client_.get(), [](mosquitto*, void* self, int mid, int reason, const mosquitto_property*) {
-      static_cast<Voyage*>(self)->on_answer(mid, reason);
-    });
+    mosquitto_publish_v5_callback_set(client_.get(),
+                                      [](mosquitto*, void* self, int mid, int reason, const mosquitto_property*) {
+                                        static_cast<Voyage*>(self)->on_answer(mid, reason);
+                                      });
     if (mosquitto_connect(client_.get(), options_.host.c_str(), options_.port, 60) != MOSQ_ERR_SUCCESS) return false;
     const auto deadline = Clock::now() + std::chrono::seconds(5);
     while (!connected_ && !lost_ && Clock::now() < deadline) {
@@ -119,7 +121,8 @@ class Voyage {
       if (options_.qos != 0) ++at;
     }
     while (!lost_ && !finished()) {
-      while (!at_end_ && in_flight_.size() < options_.window && !mosquitto_want_write(client_.get()) && is_due(started)) {
+      while (!at_end_ && in_flight_.size() < options_.window && !mosquitto_want_write(client_.get()) &&
+             is_due(started)) {
         if (!read_message()) break;
         if (!publish(in_flight_.back())) return;
       }
@@ -163,7 +166,8 @@ class Voyage {
       properties.add("source", summary_.source);
       properties.add("type", message.alarm ? "landfall.alarm" : "landfall.telemetry");
     }
-    const std::string topic = "landfall/" + options_.device + (message.alarm ? "/alarm/watch" : "/telemetry/" + options_.subject);
+    const std::string topic =
+        "landfall/" + options_.device + (message.alarm ? "/alarm/watch" : "/telemetry/" + options_.subject);
     int mid = 0;
     const int rc = mosquitto_publish_v5(client_.get(), &mid, topic.c_str(), static_cast<int>(message.payload.size()),
                                         message.payload.data(), options_.qos, false, properties.list);
@@ -206,9 +210,9 @@ class Voyage {
   std::string client_id_;
   std::unique_ptr<mosquitto, DestroyClient> client_;
   bool connected_ = false, lost_ = false, at_end_ = false, alarm_due_ = false;
-  std::uint64_t line_ = 0;                           // lines read, from the beginning of the file
-  std::deque<Message> in_flight_;                    // in order; its values do not move
-  std::unordered_map<int, Message*> by_mid_;         // of this connection
+  std::uint64_t line_ = 0;                    // lines read, from the beginning of the file
+  std::deque<Message> in_flight_;             // in order; its values do not move
+  std::unordered_map<int, Message*> by_mid_;  // of this connection
   Clock::time_point last_progress_;
   VoyageSummary summary_;
 };
@@ -229,13 +233,14 @@ std::string to_json(const VoyageSummary& s) {
     source += c;
   }
   char numbers[320];
-  std::snprintf(numbers, sizeof(numbers),
-                "{\"telemetry\":%llu,\"alarm\":%llu,\"published\":%llu,\"acknowledged\":%llu,\"resent\":%llu,\"refused\":%llu,"
-                "\"connections\":%llu,\"seconds\":%.3f,\"source\":\"",
-                static_cast<unsigned long long>(s.telemetry), static_cast<unsigned long long>(s.alarm),
-                static_cast<unsigned long long>(s.published), static_cast<unsigned long long>(s.acknowledged),
-                static_cast<unsigned long long>(s.resent), static_cast<unsigned long long>(s.refused),
-                static_cast<unsigned long long>(s.connections), s.seconds);
+  std::snprintf(
+      numbers, sizeof(numbers),
+      "{\"telemetry\":%llu,\"alarm\":%llu,\"published\":%llu,\"acknowledged\":%llu,\"resent\":%llu,\"refused\":%llu,"
+      "\"connections\":%llu,\"seconds\":%.3f,\"source\":\"",
+      static_cast<unsigned long long>(s.telemetry), static_cast<unsigned long long>(s.alarm),
+      static_cast<unsigned long long>(s.published), static_cast<unsigned long long>(s.acknowledged),
+      static_cast<unsigned long long>(s.resent), static_cast<unsigned long long>(s.refused),
+      static_cast<unsigned long long>(s.connections), s.seconds);
   return numbers + source + "\"}";
 }
 

@@ -55,14 +55,15 @@ struct Node {
 void print_metrics(const MqttIngest& ingest, const Broker& broker) {
   const auto m = ingest.metrics();
   const auto b = broker.report();
-  std::printf("captured=%llu duplicates=%llu skipped=%llu refused_full=%llu refused_size=%llu refused_invalid=%llu "
-              "corrupt=%llu used=%llu names=%llu attached=%d broker_pid=%d broker_running=%d restarts=%llu taken_over=%d\n",
-              static_cast<unsigned long long>(m.captured), static_cast<unsigned long long>(m.duplicates),
-              static_cast<unsigned long long>(m.skipped), static_cast<unsigned long long>(m.refused_full),
-              static_cast<unsigned long long>(m.refused_size), static_cast<unsigned long long>(m.refused_invalid),
-              static_cast<unsigned long long>(m.corrupt), static_cast<unsigned long long>(m.ring_used_bytes),
-              static_cast<unsigned long long>(m.window_names), m.broker_attached, b.pid,
-              b.state == Broker::State::running, static_cast<unsigned long long>(b.restarts), b.taken_over);
+  std::printf(
+      "captured=%llu duplicates=%llu skipped=%llu refused_full=%llu refused_size=%llu refused_invalid=%llu "
+      "corrupt=%llu used=%llu names=%llu attached=%d broker_pid=%d broker_running=%d restarts=%llu taken_over=%d\n",
+      static_cast<unsigned long long>(m.captured), static_cast<unsigned long long>(m.duplicates),
+      static_cast<unsigned long long>(m.skipped), static_cast<unsigned long long>(m.refused_full),
+      static_cast<unsigned long long>(m.refused_size), static_cast<unsigned long long>(m.refused_invalid),
+      static_cast<unsigned long long>(m.corrupt), static_cast<unsigned long long>(m.ring_used_bytes),
+      static_cast<unsigned long long>(m.window_names), m.broker_attached, b.pid, b.state == Broker::State::running,
+      static_cast<unsigned long long>(b.restarts), b.taken_over);
   std::fflush(stdout);
 }
 
@@ -70,10 +71,16 @@ int run(const fs::path& dir, const fs::path& plugin, std::size_t ring_bytes) {
   Node node(dir);
   std::unique_ptr<Broker> broker;
   std::unique_ptr<MqttIngest> ingest;
-  ingest = need(MqttIngest::open(node.loop, *node.log,
-                                 {.ring = dir / "ring", .wake_socket = dir / "ring.sock", .bytes = ring_bytes,
-                                  .on_error = [](const Error& error) { std::fprintf(stderr, "mqtt_edge: %s\n", error.detail.c_str()); },
-                                  .on_retained = [&] { if (broker) broker->save_retained(); }}));
+  ingest = need(MqttIngest::open(
+      node.loop, *node.log,
+      {.ring = dir / "ring",
+       .wake_socket = dir / "ring.sock",
+       .bytes = ring_bytes,
+       .on_error = [](const Error& error) { std::fprintf(stderr, "mqtt_edge: %s\n", error.detail.c_str()); },
+       .on_retained =
+           [&] {
+             if (broker) broker->save_retained();
+           }}));
   BrokerOptions options;
   options.dir = dir / "mqtt";
   options.plugin = plugin;
@@ -82,7 +89,9 @@ int run(const fs::path& dir, const fs::path& plugin, std::size_t ring_bytes) {
   options.rules = need(capture_rules({"landfall/+/telemetry/#", "landfall/+/alarm/#", "plant/#"}, {}));
   options.port = 0;
   options.websocket_port = 0;
-  options.on_line = [](std::string_view line) { std::fprintf(stderr, "mqtt_edge: %.*s\n", static_cast<int>(line.size()), line.data()); };
+  options.on_line = [](std::string_view line) {
+    std::fprintf(stderr, "mqtt_edge: %.*s\n", static_cast<int>(line.size()), line.data());
+  };
   broker = need(Broker::start(node.loop, options));
   std::function<void()> wait_until_it_runs = [&] {
     const auto report = broker->report();
@@ -120,8 +129,9 @@ int dump(const fs::path& dir) {
           RowReader rows(chunk.rows);
           for (auto row = rows.next(); !row.empty(); row = rows.next()) {
             const auto e = need(decode_row(row));
-            std::cout << to_string(stream) << '\t' << static_cast<int>(e.kind) << '\t' << e.retained << '\t' << e.subject << '\t'
-                      << e.device << '\t' << e.source << '\t' << e.id << '\t' << e.content_type << '\t' << e.payload << '\n';
+            std::cout << to_string(stream) << '\t' << static_cast<int>(e.kind) << '\t' << e.retained << '\t'
+                      << e.subject << '\t' << e.device << '\t' << e.source << '\t' << e.id << '\t' << e.content_type
+                      << '\t' << e.payload << '\n';
           }
           from = stored.header.last + 1;
         }
