@@ -6,6 +6,7 @@
 #include <array>
 #include <cstring>
 #include <deque>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -22,7 +23,7 @@ namespace {
 // One drain hands the log at most this much, and so many may wait for A1: enough to go on at 100,000 messages a second
 // where a sync takes 100 ms, as it does on a busy disk.
 constexpr std::size_t drain_events_max = chunk_events_max;
-constexpr std::size_t drain_bytes_max = chunk_rows_bytes_max;
+constexpr std::size_t drain_bytes_max = chunk_rows_bytes_max / 8 * 7;  // most drains are one chunk then
 constexpr std::size_t drains_max = 8;
 // Far below log_pending_bytes_max: an append of ours is never refused for want of room.
 constexpr std::size_t log_pending_bytes_busy = log_pending_bytes_max / 4;
@@ -59,6 +60,12 @@ std::string_view guess_content_type(std::string_view payload) {
   const char begin = payload[first], end = payload[payload.find_last_not_of(space)];
   if ((begin == '{' && end == '}') || (begin == '[' && end == ']')) return "application/json";
   return "text/plain";
+}
+
+// Lengths, tags and what else a row has beside its values take 29 bytes at most.
+std::size_t row_bytes_at_most(const Event& event) {
+  return event.subject.size() + event.content_type.size() + event.source.size() + event.id.size() +
+         event.device.size() + event.payload.size() + 32;
 }
 
 struct Named {
@@ -133,8 +140,8 @@ struct MqttIngest::State : std::enable_shared_from_this<MqttIngest::State> {
   std::uint64_t stored_generation = 0;
   std::array<std::uint64_t, stream_count> stored_before{};  // of stored_generation: below is in the log
   std::deque<Drain> drains;
-  std::array<std::vector<Event>, stream_count> events;  // views into the ring; empty between drains
-  std::array<std::uint64_t, stream_count> stream_end{};
+  std::array<std::vector<Event>, stream_count> events;        // views into the ring; empty between drains
+  std::array<std::vector<std::uint64_t>, stream_count> ends;  // of their records
   Metrics counts;
 
   Status start();
@@ -236,7 +243,6 @@ bool MqttIngest::State::drain() {
   }
   now.end = ring->position();
   if (now.end == from) return false;
-  for (const auto& list : events) now.appends_left += list.empty() ? 0 : 1;
   drains.push_back(now);
   ++drains_begun;
   for (std::size_t i = 0; i < stream_count; ++i) {
@@ -274,22 +280,37 @@ bool MqttIngest::State::take(const RingReader::Record& record, Drain& now) {
   event.device = device_of(message->topic);
   event.payload = message->payload;
   events[stream].push_back(event);
-  stream_end[stream] = record.end;
+  ends[stream].push_back(record.end);
   now.retained |= message->retained;
   return true;
 }
 
+// In calls that one chunk holds: the log makes a longer one durable in parts, and the position rides with the last of
+// them. Killed between the two, the next edge would take the first part from the ring again.
 void MqttIngest::State::append(Stream stream) {
   const auto index = static_cast<std::size_t>(stream);
-  const std::uint64_t drain = drains_begun - 1, count = events[index].size();
-  log.append(stream, events[index], {{position_key(stream), encode_position(ring->generation(), stream_end[index])}},
-             [weak = weak_from_this(), drain, count](Result<Log::Appended> result) {
-               const auto self = weak.lock();
-               if (!self || self->failed) return;
-               if (result.ok()) self->counts.captured += count;
-               self->on_appended(drain, std::move(result));
-             });
+  const std::span<const Event> all = events[index];
+  const std::uint64_t drain = drains_begun - 1;
+  for (std::size_t from = 0; from < all.size();) {
+    std::size_t to = from, bytes = 0;
+    for (; to < all.size(); ++to) {
+      bytes += row_bytes_at_most(all[to]);
+      if (bytes > chunk_rows_bytes_max && to > from) break;
+    }
+    const std::uint64_t count = to - from;
+    ++drains.back().appends_left;
+    log.append(stream, all.subspan(from, count),
+               {{position_key(stream), encode_position(ring->generation(), ends[index][to - 1])}},
+               [weak = weak_from_this(), drain, count](Result<Log::Appended> result) {
+                 const auto self = weak.lock();
+                 if (!self || self->failed) return;
+                 if (result.ok()) self->counts.captured += count;
+                 self->on_appended(drain, std::move(result));
+               });
+    from = to;
+  }
   events[index].clear();
+  ends[index].clear();
 }
 
 void MqttIngest::State::on_appended(std::size_t index, Result<Log::Appended> result) {
