@@ -88,6 +88,8 @@ void LogImpl::admit(const std::shared_ptr<IngestJob>& job) {
   if (failed_) return refuse(*failed_);
   if (!job->status) return refuse(job->status.error());
   Result<std::vector<Prepared>> parts = fit(*job);
+  // A few hundred bytes on the wire may be 770 KiB of rows, and thousands of chunks may wait for one commit.
+  job->decoded.rows = std::string();
   if (!parts) return refuse(parts.error());
   if (parts->empty()) {
     // Here already, or on its way: then it is A1 once all that was submitted before is.
