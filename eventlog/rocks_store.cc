@@ -233,7 +233,7 @@ class RocksStore final : public Store {
       }
       if (group.empty() && stopping_) return;
       lock.unlock();
-      if (!failed_) write(group, writes);
+      if (!failed_ && !group.empty()) write(group, writes);
       trim_memory(group);
       if (!failed_) sync_anchor(!group.empty() && options_.anchor_sync == RocksStoreOptions::AnchorSync::strict);
       deliver(std::move(group));
