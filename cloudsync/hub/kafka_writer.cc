@@ -226,15 +226,12 @@ void Writer::on_ready(std::uint32_t index, std::uint64_t generation, const Shard
     cursor.committed = cursor.known = at.last;
     commit(of, at.last, advanced);
   }
-  for (const RunId& run : log_.runs()) {
-    if (kafka_shard(run.node, options_.shards) != index) continue;
-    for (std::size_t i = 0; i < stream_count; ++i) {
-      const RunStream of{run, static_cast<Stream>(i)};
-      Cursor& cursor = lane.cursors[of];
-      cursor.known = std::max({cursor.known, before[of].known, log_.received().max(of)});
-      cursor.fork = before[of].fork;
-      queue(lane, of, cursor);
-    }
+  for (const RunStream& of : log_.received().streams()) {
+    if (kafka_shard(of.run.node, options_.shards) != index) continue;
+    Cursor& cursor = lane.cursors[of];
+    cursor.known = std::max({cursor.known, before[of].known, log_.received().max(of)});
+    cursor.fork = before[of].fork;
+    if (cursor.known >= cursor.next) queue(lane, of, cursor);
   }
   pump_later(index);
   for (const RunStream& of : advanced) on_committed_(of);
