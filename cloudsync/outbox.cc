@@ -42,14 +42,13 @@ void Outbox::offer(std::uint8_t streams, Instant now) {
 // Own runs of before this process included: what the peer lacks of them is owed as well.
 void Outbox::rescan(std::size_t stream, Instant now) {
   if (!offered(streams_, stream)) return;
-  for (const RunId& run : log_.runs()) {
-    if (run.node != self_ || lanes_[stream].contains(run)) continue;
-    const RunStream of{run, static_cast<Stream>(stream)};
+  for (const RunStream& of : log_.received().of_node(self_).streams()) {
+    if (index_of(of.stream) != stream || lanes_[stream].contains(of.run)) continue;
     const std::uint64_t end = log_.received().max(of);
     const std::uint64_t base = peer_have_.base(of);
     if (end <= base) continue;
     if (!lane_with_more(stream)) waiting_since_[stream] = now;
-    Lane& lane = lanes_[stream][run];
+    Lane& lane = lanes_[stream][of.run];
     lane.next = base + 1;
     lane.end = end;
   }
