@@ -152,6 +152,7 @@ ApiReply NodeBody::answer_events(const ApiRequest& request) const {
     auto streams = log_->received().streams();
     std::ranges::reverse(streams);  // a node's newest runs first: the bound is for the old ones
     for (const auto& of : streams) {
+      if (truncated) break;
       const auto last = log_->received().max(of);
       const auto from = last > limit ? last - limit + 1 : 1;
       const auto read = log_->read(of, from, listing_bytes_max);
