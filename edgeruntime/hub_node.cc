@@ -1,16 +1,30 @@
 #include <algorithm>
 
+#include <sys/resource.h>
+
 #include <spdlog/spdlog.h>
 
 #include "cloudsync/hub/kafka_writer.h"
 #include "edgeruntime/enrolment.h"
 #include "edgeruntime/node.h"
 #include "edgeruntime/node_body.h"
+#include "schemas/limits.h"
 
 namespace landfall {
 namespace {
 
 constexpr std::int64_t renew_before_ms = 30LL * 24 * 3600 * 1000;
+
+// A link is a descriptor, and most systems begin with 1,024 of them: beyond, not even RocksDB could open its files.
+void allow_descriptors() {
+  constexpr rlim_t wanted = links_max + 1024;
+  rlimit limit{};
+  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= wanted) return;
+  limit.rlim_cur = std::min(wanted, limit.rlim_max);
+  if (::setrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur == wanted) return;
+  spdlog::warn("event=few_descriptors limit={} wanted={} remedy=\"raise the hard limit (ulimit -Hn, LimitNOFILE)\"",
+               limit.rlim_cur, wanted);
+}
 
 class HubNode final : public NodeBody {
  public:
@@ -45,6 +59,7 @@ class HubNode final : public NodeBody {
   }
 
   Status open_parts() override {
+    allow_descriptors();
     UvNetworkOptions network;
     network.identity = identity_;
     network.listen = config_.listen;
