@@ -21,20 +21,24 @@ std::string name(const Log::Range& range) {
   return to_string(Dot{range.of.run, range.of.stream, range.first}) + ".." + std::to_string(range.last);
 }
 
-// A hello must fit a frame before hello. Where the gaps are too many for that, the first streams are told exactly and
-// the rest is sent to us again: wasteful, never wrong.
-std::string bounded(const ReceivedContext& context, std::size_t bytes_max) {
-  std::string whole = context.encode();
+// A hello must fit a frame before hello. Of a node with more runs or gaps than that, the entries that stand for most
+// events are told, and the rest is sent to us again: wasteful, never wrong.
+std::string bounded(const ReceivedContext& of_node, std::size_t bytes_max) {
+  std::string whole = of_node.encode();
   if (whole.size() <= bytes_max) return whole;
+  constexpr std::size_t context_head_bytes = 32, run_head_bytes = 10;  // at most: version, counts, node; name and mask
+  std::vector<std::pair<std::uint64_t, RunStream>> longest_first;
+  for (const RunStream& of : of_node.streams()) longest_first.emplace_back(of_node.max(of), of);
+  std::ranges::sort(longest_first, std::greater());
   ReceivedContext part;
-  std::string encoded = part.encode();
-  for (const RunStream& of : context.streams()) {
-    part.join(context.of_stream(of));
-    std::string more = part.encode();
-    if (more.size() > bytes_max) break;
-    encoded = std::move(more);
+  std::size_t bytes = context_head_bytes;
+  for (const auto& [last, of] : longest_first) {
+    const std::size_t more = run_head_bytes + of_node.encode_entry(of).size();
+    if (bytes + more > bytes_max) continue;
+    bytes += more;
+    part.join(of_node.of_stream(of));
   }
-  return encoded;
+  return part.encode();
 }
 
 }  // namespace

@@ -151,6 +151,27 @@ TEST(Session, AcknowledgesOnlyWhatIsCommittedElsewhere) {
   EXPECT_TRUE(pair.edge.session->in_sync());
 }
 
+TEST(Session, HelloThatCannotNameAllRunsNamesThoseWithMostEvents) {
+  Joined pair;
+  const NodeId edge = pair.edge.self.node;
+  const RunStream longest{{edge, 9000, 1}, Stream::telemetry};
+  pair.hub.committed.emplace();
+  for (std::uint32_t run = 1000; run < 5000; ++run) {
+    ASSERT_TRUE(pair.hub.committed->add({{edge, run, run}, Stream::control}, 1, 2).ok());
+    ASSERT_TRUE(pair.hub.committed->add({{edge, run, run}, Stream::telemetry}, 1, 300).ok());
+  }
+  ASSERT_TRUE(pair.hub.committed->add(longest, 1, 1'000'000).ok());
+  ASSERT_GT(pair.hub.committed->encode().size(), hello_context_bytes_max);
+  fill(pair);
+  pair.open();
+  pair.run_for(5s);
+  EXPECT_TRUE(pair.equal());
+  const ReceivedContext& told = pair.edge.session->peer_committed();
+  EXPECT_EQ(told.base(longest), 1'000'000u);
+  EXPECT_LE(told.encode().size(), hello_context_bytes_max);
+  EXPECT_GT(told.encode().size(), hello_context_bytes_max / 2);
+}
+
 TEST(Session, OffersAgainWhatARestoredHubForgot) {
   Joined pair;
   fill(pair);
