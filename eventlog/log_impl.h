@@ -134,6 +134,7 @@ class LogImpl final : public Log {
   // log_ingest.cc
   void admit(const std::shared_ptr<IngestJob>& job);
   Result<std::vector<Prepared>> fit(IngestJob& job);
+  Status check_gap_before(const ChunkHeader& header) const;
   Status check_overlap(const ChunkHeader& header);
   Status check_neighbours(const ChunkHeader& header);
   Result<std::optional<Digest>> chain_known_at(const RunStream& of, std::uint64_t seq);

@@ -128,6 +128,7 @@ Result<std::vector<LogImpl::Prepared>> LogImpl::fit(IngestJob& job) {
                      ": a peer has events of our open run that we never wrote: two nodes run on one key"};
   }
   if (all_new) {
+    LANDFALL_TRY(check_gap_before(header));
     LANDFALL_TRY(check_neighbours(header));
     parts.push_back({header, std::move(job.bytes), std::move(job.subjects), {}, std::move(job.start)});
     return parts;
@@ -138,11 +139,23 @@ Result<std::vector<LogImpl::Prepared>> LogImpl::fit(IngestJob& job) {
     if (!cut) return std::move(cut).error();
     Result<ChunkHeader> cut_header = read_chunk_header(*cut);
     if (!cut_header) return std::move(cut_header).error();
+    LANDFALL_TRY(check_gap_before(*cut_header));
     LANDFALL_TRY(check_neighbours(*cut_header));
     parts.push_back(
         {std::move(*cut_header), std::move(*cut), job.subjects, {}, range.first == 1 ? job.start : std::nullopt});
   }
   return parts;
+}
+
+// A peer that leaves a gap before each event would make the row of its received context longer than the next open
+// reads, and each commit slower than the one before. One that sends from the first gap on is never refused.
+Status LogImpl::check_gap_before(const ChunkHeader& header) const {
+  const RunStream& of = header.of;
+  if (header.first == 1 || planned_.contains(Dot{of.run, of.stream, header.first - 1})) return ok();
+  if (planned_.encode_entry(of).size() <= received_context_bytes_max / 8) return ok();
+  return Error{Code::out_of_range, to_string(Dot{of.run, of.stream, header.first}) +
+                                       ": too many gaps before it; send from seq " +
+                                       std::to_string(planned_.base(of) + 1) + " on"};
 }
 
 // The chain at a seq covers every row up to it: where it is equal, all is equal.
