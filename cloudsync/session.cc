@@ -14,6 +14,8 @@ constexpr Duration hello_wait_first = 10s, hello_wait_max = 60s;
 // An ack costs about a hundred bytes and a wake-up at both ends.
 constexpr Duration ack_wait_quiet = 2ms, ack_wait_min = 10ms, ack_wait_max = 1s;
 constexpr std::size_t ack_bytes_min = 64 << 10;
+// More than this is told in another ack: a peer must not find out which gaps make one too long for a frame.
+constexpr std::size_t ack_context_bytes = received_context_bytes_max / 2, entry_head_bytes = 32;
 constexpr std::size_t ingesting_bytes_max = 4 << 20;
 constexpr Duration log_full_wait = 20ms;
 
@@ -283,11 +285,15 @@ void Session::send_ack(Instant now, Effects& effects) {
   const ReceivedContext& committed = committed_();
   Ack ack;
   ReceivedContext entries;
-  for (const RunStream& of : ack_due_) entries.join(committed.of_stream(of));
+  std::size_t bytes = 0;
+  while (!ack_due_.empty() && bytes < ack_context_bytes) {
+    const auto of = ack_due_.extract(ack_due_.begin()).value();
+    bytes += entry_head_bytes + committed.encode_entry(of).size();
+    entries.join(committed.of_stream(of));
+  }
   ack.committed = entries.encode();
   ack.credit_bytes = static_cast<std::uint32_t>(options_.credit_bytes);
   send(FrameType::ack, encode(ack), now, effects);
-  ack_due_.clear();
   bytes_since_ack_ = 0;
   last_ack_ = now;
 }
@@ -316,7 +322,7 @@ void Session::settle_ack(Instant now, Effects& effects) {
   const bool enough = bytes_since_ack_ >= ack_bytes_min;
   const Instant at = last_ack_ + (quiet ? ack_wait_quiet : enough ? ack_wait_min : ack_wait_max);
   if (now >= at) {
-    send_ack(now, effects);
+    while (!ack_due_.empty()) send_ack(now, effects);
   } else {
     effects.wake = effects.wake ? std::min(*effects.wake, at) : at;
   }
