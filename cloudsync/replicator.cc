@@ -66,7 +66,6 @@ class LinkedReplicator final : public Replicator {
   }
 
   void start() override { network_.start(*this); }
-  void on_invite(OnInvite handler) override { on_invite_ = std::move(handler); }
 
   void stop() override {
     stopped_ = true;
@@ -98,10 +97,6 @@ class LinkedReplicator final : public Replicator {
   }
 
   void on_frame(Link& link, FrameView frame) override {
-    if (link.peer().role == Peer::Role::invite) {
-      if (on_invite_) on_invite_(link, frame);
-      return;
-    }
     Known* known = of_link(link);
     if (!known) return;
     run(*known, known->session->on_frame(frame, loop_.now()));
@@ -283,7 +278,6 @@ class LinkedReplicator final : public Replicator {
   ReplicatorOptions options_;
   NodeId self_;
   Log::Subscription subscription_ = 0;
-  OnInvite on_invite_;
   bool stopped_ = false;
   std::map<NodeId, Known> known_;
   std::unordered_map<std::uint64_t, NodeId> ids_;

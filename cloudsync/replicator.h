@@ -34,9 +34,6 @@ class Replicator : public LinkUser {
   virtual void stop() = 0;
   // A2 advanced in one (run, stream): to be called where options.committed is set.
   virtual void committed_advanced(const RunStream& of) = 0;
-  // Frames of a peer whose role is `invite` go here instead of into a session: enrolment.
-  using OnInvite = std::function<void(Link&, FrameView)>;
-  virtual void on_invite(OnInvite handler) = 0;
 
   // A2 of our own runs at the hub (edge role): the ack mark, as every peer last said it, links up or not.
   virtual const ReceivedContext& committed_by_peers() const = 0;
