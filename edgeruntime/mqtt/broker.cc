@@ -36,8 +36,9 @@ constexpr Duration stop_max = 5s;
 constexpr Duration save_every = 1s;
 constexpr Duration look_after_every = 60s;
 constexpr std::uintmax_t log_bytes_max = 4 << 20;  // beyond: emptied
-// Topic and properties of the largest message we take.
-constexpr std::size_t packet_bytes_max = mqtt_payload_bytes_max + (8 << 10);
+// Beyond, the broker closes the connection before it reads the packet, and nobody counts it. Far above what we take, so
+// that our plugin sees, counts and logs what devices really send too large, such as a camera's picture.
+constexpr std::size_t packet_bytes_max = 16 * mqtt_payload_bytes_max;
 
 Error disk_error(const std::string& what, const fs::path& path) {
   return {Code::disk, what + " " + path.string() + ": " + std::strerror(errno)};

@@ -101,7 +101,9 @@ class Plugin {
     if (rule == nullptr) return MOSQ_ERR_SUCCESS;
     if (!writer_ && !open_ring()) return refused;
     if (event.payloadlen > mqtt_payload_bytes_max) {
-      return refuse(RingCounter::refused_size, event, "payload is over mqtt_payload_bytes_max");
+      static const auto why =
+          "the payload is over " + std::to_string(mqtt_payload_bytes_max) + " bytes: send it in parts";
+      return refuse(RingCounter::refused_size, event, why.c_str());
     }
     const Properties properties(event.properties);
     const char* client = event.client == nullptr ? nullptr : mosquitto_client_id(event.client);
