@@ -13,8 +13,9 @@ namespace landfall {
 namespace {
 
 constexpr std::size_t events_max = 1000;
-// A listing runs on the loop thread: it reads so many chunks and then says that there is more.
+// A listing runs on the loop thread: it reads so many chunks or events and then says that there is more.
 constexpr std::size_t listing_chunks_max = 256;
+constexpr std::size_t listing_events_max = 8192;
 constexpr std::size_t listing_bytes_max = 1 << 20;
 
 ApiReply problem_of(const Error& error) {
@@ -138,7 +139,7 @@ ApiReply NodeBody::answer_events(const ApiRequest& request) const {
   std::size_t chunks = 0;
   bool truncated = false;
   const auto take = [&](const Log::StoredChunk& chunk, std::uint64_t from) {
-    if (++chunks > listing_chunks_max) {
+    if (++chunks > listing_chunks_max || listed.size() >= listing_events_max) {
       truncated = true;
       return false;
     }

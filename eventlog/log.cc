@@ -380,7 +380,8 @@ Status LogImpl::find(std::string_view subject_prefix, const VisitChunk& visit) c
   LANDFALL_TRY(collect(subject_prefix, false));
   std::sort(places.begin(), places.end());
   places.erase(std::unique(places.begin(), places.end()), places.end());
-  for (const auto& [id, stream, last] : places) {
+  for (auto place = places.rbegin(); place != places.rend(); ++place) {
+    const auto& [id, stream, last] = *place;
     Result<std::string> bytes = store_.get(Table::chunks, layout::chunk_key(runs_.find(id)->handle, stream, last));
     if (!bytes) return std::move(bytes).error();
     Result<ChunkHeader> header = header_of("of the index", *bytes);

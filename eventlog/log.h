@@ -88,7 +88,7 @@ class Log {
   virtual Result<std::vector<StoredChunk>> read(const RunStream& of, std::uint64_t from,
                                                 std::size_t bytes_max) const = 0;
 
-  // Calls `visit` for chunks whose index names `subject` (prefix match), newest run last, in order per (run, stream).
+  // Calls `visit` for chunks whose index names `subject` (prefix match): per node and stream the newest first.
   using VisitChunk = std::function<bool(const StoredChunk&)>;
   virtual Status find(std::string_view subject_prefix, const VisitChunk& visit) const = 0;
 

@@ -191,10 +191,10 @@ TEST(Log, FindsChunksBySubjectPrefix) {
     return firsts;
   };
   // The chunk of many subjects is not named by subject: every query has to look into it.
-  EXPECT_EQ(found("ship/engine"), (std::vector<std::uint64_t>{1, 2, 4}));
-  EXPECT_EQ(found("ship/mast"), (std::vector<std::uint64_t>{3, 4}));
+  EXPECT_EQ(found("ship/engine"), (std::vector<std::uint64_t>{4, 2, 1}));
+  EXPECT_EQ(found("ship/mast"), (std::vector<std::uint64_t>{4, 3}));
   EXPECT_EQ(found("plane"), (std::vector<std::uint64_t>{4}));
-  EXPECT_EQ(found(""), (std::vector<std::uint64_t>{1, 2, 3, 4}));
+  EXPECT_EQ(found(""), (std::vector<std::uint64_t>{4, 3, 2, 1}));
 }
 
 TEST(Log, StampsRiseWhateverTheWallClockDoes) {
