@@ -28,8 +28,21 @@ class File {
   int descriptor_;
 };
 
+const char* remedy(int error) {
+  switch (error) {
+    case ENOSPC:
+    case EDQUOT: return "; make room there, or choose another folder";
+    case EACCES:
+    case EPERM: return "; run this as the user who owns it, or chown it";
+    case EROFS: return "; mount it for writing, or choose another folder";
+    case EISDIR: return "; name a file";
+    default: return "";
+  }
+}
+
 Error disk_error(const fs::path& path, const char* what) {
-  return {Code::disk, path.string() + ": " + what + ": " + strerror(errno)};
+  const int error = errno;
+  return {Code::disk, path.string() + ": " + what + ": " + strerror(error) + remedy(error)};
 }
 
 Status sync_directory(const fs::path& directory) {
@@ -47,24 +60,30 @@ Status make_directory(const fs::path& directory) {
   return sync_directory(parent);
 }
 
+Status write_new_file(const fs::path& path, std::string_view content, mode_t mode) {
+  File file(::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode));
+  if (!file.is_open() || ::fchmod(file.get(), mode) != 0) return disk_error(path, "make");
+  while (!content.empty()) {
+    auto written = ::write(file.get(), content.data(), content.size());
+    if (written < 0 && errno == EINTR) continue;
+    if (written <= 0) return disk_error(path, "write");
+    content.remove_prefix(static_cast<std::size_t>(written));
+  }
+  return ::fsync(file.get()) == 0 ? ok() : disk_error(path, "sync");
+}
+
 Status write_file(const fs::path& path, std::string_view content, mode_t mode) {
   auto directory = path.has_parent_path() ? path.parent_path() : fs::path(".");
   LANDFALL_TRY(make_directory(directory));
   auto temporary = path;
   temporary += ".new";
   if (::unlink(temporary.c_str()) != 0 && errno != ENOENT) return disk_error(temporary, "remove");
-  {
-    File file(::open(temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode));
-    if (!file.is_open() || ::fchmod(file.get(), mode) != 0) return disk_error(temporary, "make");
-    while (!content.empty()) {
-      auto written = ::write(file.get(), content.data(), content.size());
-      if (written < 0 && errno == EINTR) continue;
-      if (written <= 0) return disk_error(temporary, "write");
-      content.remove_prefix(static_cast<std::size_t>(written));
-    }
-    if (::fsync(file.get()) != 0) return disk_error(temporary, "sync");
+  auto written = write_new_file(temporary, content, mode);
+  if (written && ::rename(temporary.c_str(), path.c_str()) != 0) written = disk_error(path, "rename into place");
+  if (!written) {
+    ::unlink(temporary.c_str());
+    return written;
   }
-  if (::rename(temporary.c_str(), path.c_str()) != 0) return disk_error(path, "rename into place");
   return sync_directory(directory);
 }
 

@@ -195,7 +195,7 @@ NodeStatus NodeBody::status() const {
     const auto left = *certificate_not_after_ - loop_.unix_ms();
     if (left < 0) {
       status.reasons.push_back("the certificate ended at " + rfc3339(*certificate_not_after_) +
-                               ": check the clock, or enrol again with a new invite");
+                               ": check the clock, or enrol again with a new invite (landfall edge enrol)");
     } else if (left < 7 * day_ms) {
       status.reasons.push_back("the certificate ends at " + rfc3339(*certificate_not_after_));
     }

@@ -203,7 +203,7 @@ Error TlsChannel::State::fail(Error error) {
 Error TlsChannel::State::refused_by_peer(const char* alert) const {
   const auto& own = context->state_->identity;
   auto checked = verify_chain(own.chain_pem, own.bundle_pem, own.trust_domain, context->state_->unix_ms());
-  std::string why = checked ? "its log says why; invite this node again if it names no other remedy"
+  std::string why = checked ? "its log says why; enrol this node again if it names no other remedy"
                             : "our own " + checked.error().detail;
   return {Code::denied, "the peer refused our certificate (" + std::string(alert) + "): " + why};
 }

@@ -75,6 +75,55 @@ TEST(Faults, InitWillNotTouchANode) {
   EXPECT_TRUE(holds(again.err, {"is a node already"}));
 }
 
+TEST(Faults, KeysWithoutAConfigurationAreNotWrittenOver) {
+  const Fleet fleet;
+  const auto root = load_trust_root(fleet.folder / "hub/identity");
+  ASSERT_TRUE(root.ok());
+  std::filesystem::remove(fleet.folder / "hub/landfall.toml");
+  EXPECT_EQ(landfall({"hub", "init", "--dir", fleet.dir("hub")}).exit_code, 1);
+  const auto after = load_trust_root(fleet.folder / "hub/identity");
+  ASSERT_TRUE(after.ok());
+  EXPECT_EQ(after->cert_pem, root->cert_pem);
+}
+
+TEST(Faults, AFolderInPlaceOfAFileIsNamed) {
+  const Fleet fleet;
+  const auto made = landfall({"edge", "init", "--dir", fleet.dir("ship"), "--invite", fleet.dir("hub")});
+  EXPECT_EQ(made.exit_code, 1);
+  EXPECT_TRUE(holds(made.err, {fleet.dir("hub"), "directory"}));
+  std::filesystem::remove(fleet.folder / "hub/landfall.toml");
+  std::filesystem::create_directory(fleet.folder / "hub/landfall.toml");
+  const auto run = landfall({"hub", "run", "--dir", fleet.dir("hub")});
+  EXPECT_EQ(run.exit_code, 1);
+  EXPECT_TRUE(holds(run.err, {"hub/landfall.toml", "a folder"}));
+}
+
+TEST(Faults, UnknownCommandIsNamed) {
+  const auto run = landfall({"hub", "frob"});
+  EXPECT_EQ(run.exit_code, 2);
+  EXPECT_TRUE(holds(run.err, {"'frob'"}));
+}
+
+TEST(Faults, AnEdgeEnrolsAgainUnderItsNameAndWithItsLog) {
+  Fleet fleet;
+  fleet.hub.start();
+  fleet.init_edge("ship", fleet.invite("ship"));
+  Running ship("edge", fleet.folder / "ship");
+  ship.start();
+  const auto before = ship.await("enrolment", committed);
+  const auto invite = fleet.invite("ship-2");
+  const auto early = landfall({"edge", "enrol", "--dir", fleet.dir("ship"), "--invite", invite});
+  EXPECT_EQ(early.exit_code, 1) << "it runs";
+  EXPECT_EQ(ship.stop(), 0);
+  EXPECT_EQ(landfall({"edge", "enrol", "--dir", fleet.dir("ship"), "--invite", invite}).exit_code, 0);
+  EXPECT_FALSE(std::filesystem::exists(fleet.folder / "ship/identity"));
+  ship.start();
+  const auto after = ship.await("enrolment", committed);
+  EXPECT_EQ(after["node"], before["node"]);
+  EXPECT_TRUE(std::filesystem::exists(fleet.folder / "ship/identity/chain.pem"));
+  EXPECT_FALSE(std::filesystem::exists(fleet.folder / "ship/enrolment"));
+}
+
 TEST(Faults, InitInAnUnwritableFolderLeavesNothing) {
   const auto made = landfall({"hub", "init", "--dir", "/proc/landfall"});
   EXPECT_EQ(made.exit_code, 1);
