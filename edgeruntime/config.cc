@@ -545,14 +545,21 @@ Result<NodeConfig> parse_config(std::string_view text, std::string_view file_nam
 }
 
 Result<NodeConfig> load_config(const std::filesystem::path& file, std::vector<std::string>& faults) {
-  std::ifstream in(file, std::ios::binary);
-  if (!in) {
-    std::error_code error;
-    const bool there = std::filesystem::exists(file, error);
-    if (there) return Error{Code::disk, file.string() + ": not readable: check its permissions"};
+  std::error_code error;
+  const auto type = std::filesystem::status(file, error).type();
+  if (type == std::filesystem::file_type::not_found) {
     return Error{Code::not_found,
                  file.string() + ": no such file: run `landfall hub init` or `landfall edge init` first"};
   }
+  if (type == std::filesystem::file_type::none) {
+    return Error{Code::denied, file.string() + ": " + error.message() + ": run this as the user who runs the node"};
+  }
+  // Reading a folder through a stream throws.
+  if (type == std::filesystem::file_type::directory) {
+    return Error{Code::disk, file.string() + ": a folder, where the configuration file should be: move it away"};
+  }
+  std::ifstream in(file, std::ios::binary);
+  if (!in) return Error{Code::denied, file.string() + ": not readable: check its permissions"};
   const std::string text{std::istreambuf_iterator<char>(in), {}};
   return parse_config(text, file.string(), faults);
 }

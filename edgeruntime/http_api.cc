@@ -208,7 +208,11 @@ Result<ApiReply> call_api(const std::filesystem::path& socket, const std::string
                           const std::string& body, std::chrono::seconds patience) {
   const auto folder = socket.parent_path().string();
   std::error_code error;
-  if (!std::filesystem::exists(socket, error)) {
+  const bool there = std::filesystem::exists(socket, error);
+  if (error) {
+    return Error{Code::denied, socket.string() + ": " + error.message() + ": run this as the user who runs the node"};
+  }
+  if (!there) {
     return Error{Code::not_found,
                  "no node runs in " + folder + ": start it with `landfall hub run` or `landfall edge run`"};
   }

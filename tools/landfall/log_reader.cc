@@ -11,7 +11,12 @@ LogReader::~LogReader() = default;
 
 Result<std::unique_ptr<LogReader>> LogReader::open(const NodePaths& paths) {
   std::error_code error;
-  if (!std::filesystem::exists(paths.store(), error)) {
+  const bool there = std::filesystem::exists(paths.store(), error);
+  if (error) {
+    return Error{Code::denied,
+                 paths.store().string() + ": " + error.message() + ": run this as the user who runs the node"};
+  }
+  if (!there) {
     return Error{Code::not_found,
                  paths.store().string() + ": no log here yet: the node has never run, or --dir names another folder"};
   }
