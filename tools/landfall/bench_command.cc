@@ -15,13 +15,14 @@ void add_bench(CLI::App& program, int& exit_code) {
   auto* bench =
       program.add_subcommand("bench", "Measures this machine: ours and the references in turn, in the same run.");
   bench->require_subcommand(1);
+  bench->footer("Example: landfall bench append --json");
   auto options = std::make_shared<BenchOptions>();
   options->dir = "landfall-bench";
   const auto add = [&](const char* name, const char* about, int (*run)(const BenchOptions&)) {
     auto* command = bench->add_subcommand(name, about);
     command
         ->add_option("--dir", options->dir, "Scratch folder on the disk to be measured; made where missing, left empty")
-        ->required();
+        ->capture_default_str();
     command->add_option("--runs", options->runs, "Rounds; the median counts")
         ->check(CLI::Range(1, 1000))
         ->capture_default_str();

@@ -32,6 +32,7 @@ int check(const std::string& dir, bool json) {
 void add_config(CLI::App& program, int& exit_code) {
   auto* config = program.add_subcommand("config", "The node's configuration file, landfall.toml.");
   config->require_subcommand(1);
+  config->footer("Example: landfall config check --dir ~/edge");
   auto dir = std::make_shared<std::string>();
   auto json = std::make_shared<bool>(false);
   auto* command = config->add_subcommand(

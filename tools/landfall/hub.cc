@@ -1,6 +1,5 @@
 // landfall hub init | run | invite
 
-#include <fstream>
 #include <iostream>
 #include <memory>
 
@@ -68,6 +67,7 @@ int invite(const HubArguments& arguments) {
 void add_hub(CLI::App& program, int& exit_code) {
   auto* hub = program.add_subcommand("hub", "The hub ashore: make it, run it, invite edges.");
   hub->require_subcommand(1);
+  hub->footer("Example: landfall hub init --dir ~/hub && landfall hub run --dir ~/hub");
   auto arguments = std::make_shared<HubArguments>();
 
   auto* init_command =

@@ -32,6 +32,7 @@ int switch_link(const std::string& dir, bool hold, bool json) {
 void add_link(CLI::App& program, int& exit_code) {
   auto* link = program.add_subcommand("link", "The operator's switch for a running node's link.");
   link->require_subcommand(1);
+  link->footer("Example: landfall link hold --dir ~/edge");
   auto dir = std::make_shared<std::string>();
   auto json = std::make_shared<bool>(false);
   const auto add = [&](const char* name, const char* about, bool hold) {

@@ -23,6 +23,8 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
+const std::string stream_names = "control, alarm, desired, reported, document, telemetry and blob";
+
 struct LogArguments {
   std::string dir, subject, stream, run, from, payload, content_type, source, id;
   bool has_payload = false;
@@ -47,7 +49,9 @@ Result<LogReader::Filter> parse_filter(const LogArguments& arguments) {
   filter.subject_prefix = arguments.subject;
   if (!arguments.stream.empty()) {
     const auto stream = parse_stream(arguments.stream);
-    if (!stream) return Error{stream.error()}.in("--stream");
+    if (!stream) {
+      return Error{stream.error().code, "--stream: " + stream.error().detail + "; there are " + stream_names};
+    }
     filter.stream = *stream;
   }
   if (!arguments.run.empty()) {
@@ -191,14 +195,19 @@ int stat(const LogArguments& arguments) {
   return 0;
 }
 
+Result<VerifyReport> verify_folder(const std::string& dir) {
+  const auto reader = LogReader::open({dir});
+  if (!reader) return reader.error();
+  Progress progress("verifying");
+  return verify_log((*reader)->store(), [&](std::uint64_t events) { progress.show(events, "events"); });
+}
+
 int verify(const LogArguments& arguments) {
-  const auto reader = LogReader::open({arguments.dir});
-  if (!reader) return fail(reader.error());
-  Result<VerifyReport> report = [&] {
-    Progress progress("verifying");
-    return verify_log((*reader)->store(), [&](std::uint64_t events) { progress.show(events, "events"); });
-  }();
-  if (!report) return fail(report.error());
+  const auto report = verify_folder(arguments.dir);
+  if (!report) {
+    if (arguments.json) std::cout << Json{{"ok", false}, {"faults", {report.error().detail}}} << "\n";
+    return fail(report.error());
+  }
   if (arguments.json) {
     Json by_stream = Json::object();
     for (std::size_t i = 0; i < stream_count; ++i) by_stream[std::string(to_string(static_cast<Stream>(i)))] = 0;
@@ -258,6 +267,7 @@ int append(const LogArguments& arguments) {
 void add_log(CLI::App& program, int& exit_code) {
   auto* log = program.add_subcommand("log", "The node's event log: read it, prove it, add to it.");
   log->require_subcommand(1);
+  log->footer("Example: landfall log stat --dir ~/hub");
   auto arguments = std::make_shared<LogArguments>();
   const auto add = [&](const char* name, const char* about, const char* example) {
     auto* command = log->add_subcommand(name, about);
@@ -272,8 +282,7 @@ void add_log(CLI::App& program, int& exit_code) {
           "Prints events, in order per run and stream; one JSON object per line with --json. The node may run or not.",
           "landfall log show --dir ~/edge --stream alarm --limit 10");
   show_command->add_option("--subject", arguments->subject, "Only subjects that begin so");
-  show_command->add_option("--stream", arguments->stream,
-                           "control, alarm, desired, reported, document, telemetry or blob");
+  show_command->add_option("--stream", arguments->stream, "Only this stream: " + stream_names);
   show_command->add_option("--run", arguments->run, "Only this run");
   show_command->add_option("--from", arguments->from, "From this seq, dot or UTC time on");
   show_command->add_option("--limit", arguments->limit, "At most so many events, 0 for all")->capture_default_str();

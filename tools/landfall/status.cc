@@ -40,8 +40,10 @@ void print_text(const Json& status) {
               link["bytes_in"].get<unsigned long long>(), link["bytes_out"].get<unsigned long long>(),
               link["failure"].is_null() ? "" : (": " + link["failure"].get<std::string>()).c_str());
   for (const auto& peer : status["peers"]) {
+    // A peer known from the log of an earlier run has no name until it is met again.
+    const auto& name = peer[peer["name"].get<std::string>().empty() ? "node" : "name"];
     std::printf("peer %s %s: %s%s, %llu events sent, %llu received\n", peer["role"].get<std::string>().c_str(),
-                peer["name"].get<std::string>().c_str(), peer["connected"].get<bool>() ? "connected" : "away",
+                name.get<std::string>().c_str(), peer["connected"].get<bool>() ? "connected" : "away",
                 peer["in_sync"].get<bool>() ? ", in sync" : "", peer["events_sent"].get<unsigned long long>(),
                 peer["events_received"].get<unsigned long long>());
   }
