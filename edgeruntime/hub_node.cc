@@ -45,7 +45,7 @@ class HubNode final : public NodeBody {
     return node_of_key(identity_.key_pem);
   }
 
-  // The hub holds the root, so its own certificate need not depend on anybody: a fresh one at a start near its end.
+  // The hub holds the root, so its own certificate need not depend on anybody: a fresh one near its end.
   Status renew_own_certificate() {
     const auto expires = expires_unix_ms(identity_.chain_pem);
     if (expires && *expires - loop_.unix_ms() > renew_before_ms) return ok();
@@ -56,6 +56,20 @@ class HubNode final : public NodeBody {
     identity_.chain_pem = *chain;
     spdlog::info("event=renewed what=\"certificate of the hub\"");
     return save_identity(options_.paths.identity(), identity_);
+  }
+
+  // A hub may run for longer than its certificate lives.
+  void renew_daily() {
+    loop_.after(std::chrono::hours(24), [this] {
+      const std::string before = identity_.chain_pem;
+      auto renewed = renew_own_certificate();
+      if (renewed && identity_.chain_pem != before) {
+        renewed = network_->set_identity(identity_);
+        if (renewed) renewed = prove_own_certificate(identity_);
+      }
+      if (!renewed) spdlog::error("event=not_renewed reason=\"{}\"", renewed.error().detail);
+      renew_daily();
+    });
   }
 
   Status open_parts() override {
@@ -105,6 +119,7 @@ class HubNode final : public NodeBody {
           [this](const RunStream& of) { replicator_->committed_advanced(of); });
     }
     replicator_->start();
+    renew_daily();
     spdlog::info("event=listening address={} advertise={}{}", config_.listen, config_.advertise,
                  network_->held() ? " held=true" : "");
   }
