@@ -68,6 +68,9 @@ std::size_t row_bytes_at_most(const Event& event) {
          event.device.size() + event.payload.size() + 32;
 }
 
+// Where few events have a name, the window is not looked for through the whole log: no message is taken meanwhile.
+constexpr std::size_t rebuild_events_max = 16 * dedupe_window_events;
+
 struct Named {
   HybridTime time;
   DedupeWindow::Hash name;
@@ -97,14 +100,17 @@ Status each_event(const Log& log, const RunStream& of, std::uint64_t from, std::
 // Names of the newest events of the node's own runs, oldest first: as they were added before the restart.
 Status rebuild(DedupeWindow& window, const Log& log) {
   std::vector<Named> found;
+  std::size_t read = 0;
   const auto runs = log.runs();
-  for (auto run = runs.rbegin(); run != runs.rend() && found.size() < dedupe_window_events; ++run) {
+  for (auto run = runs.rbegin(); run != runs.rend(); ++run) {
+    if (found.size() >= dedupe_window_events || read >= rebuild_events_max) break;
     if (run->node != log.run().node) continue;
     for (const Stream stream : {Stream::alarm, Stream::telemetry}) {
       const RunStream of{*run, stream};
       const std::uint64_t last = log.received().base(of);
       const std::uint64_t from = last > dedupe_window_events ? last - dedupe_window_events + 1 : 1;
       LANDFALL_TRY(each_event(log, of, from, last, [&](const Event& event) {
+        ++read;
         if (!event.id.empty()) found.push_back({event.time, window.hash(event.source, event.id)});
       }));
     }
