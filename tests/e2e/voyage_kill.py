@@ -29,6 +29,7 @@ sys.dont_write_bytecode = True
 
 from fleet import TOP, Failure, Fleet, wait_for  # noqa: E402
 from publisher import Publisher  # noqa: E402
+from slow_link import SlowLink  # noqa: E402
 
 SOURCE = "urn:ship:nmea"
 TELEMETRY, ALARM = "landfall/ship/telemetry/nmea", "landfall/ship/alarm/watch"
@@ -155,8 +156,10 @@ def voyage(arguments, folder):
     lines = pathlib.Path(sample).read_bytes().splitlines()[:arguments.lines]
     messages = messages_of(lines, not arguments.no_ids)
     with Fleet(arguments.build, folder, kafka=arguments.log == "kafka") as fleet:
-        fleet.start_hub()
-        edge = fleet.add_edge("ship", link={"bytes_per_second": arguments.lines})
+        # An event takes some ten bytes: the catch-up lasts for seconds, and the kills fall into it.
+        line = SlowLink(fleet.hub_port, max(20_000, 3 * arguments.lines))
+        fleet.start_hub(dialled_port=line.port)
+        edge = fleet.add_edge("ship", link={"bytes_per_second": line.rate})
         edge.wait("link up", lambda s: s["link"]["connected"])
         edge.hold()
 
