@@ -108,6 +108,12 @@ class Log {
   virtual std::size_t pending_bytes() const = 0;
 };
 
+// Log::find without opening the log: calls `visit` with each stored chunk that may hold an event whose subject begins with
+// `subject_prefix`, ordered by run as this log met them, stream and seq, until it returns false. Errors: `disk`, `corrupt`;
+// `not_found` where the index names a chunk that is not there.
+Status find_chunks(const Store& store, std::string_view subject_prefix,
+                   const std::function<bool(std::string_view)>& visit);
+
 // What `landfall log verify` proves, without opening the log for writing.
 struct VerifyReport {
   std::uint64_t runs = 0, chunks = 0, events = 0, bytes_stored = 0;

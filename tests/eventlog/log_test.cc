@@ -195,6 +195,12 @@ TEST(Log, FindsChunksBySubjectPrefix) {
   EXPECT_EQ(found("ship/mast"), (std::vector<std::uint64_t>{4, 3}));
   EXPECT_EQ(found("plane"), (std::vector<std::uint64_t>{4}));
   EXPECT_EQ(found(""), (std::vector<std::uint64_t>{4, 3, 2, 1}));
+
+  // The same from the store alone, in the order of the log.
+  std::vector<std::uint64_t> firsts;
+  const auto look = [&](std::string_view bytes) { return firsts.push_back(read_chunk_header(bytes)->first), true; };
+  ASSERT_TRUE(find_chunks(*m.store, "ship/engine", look).ok());
+  EXPECT_EQ(firsts, (std::vector<std::uint64_t>{1, 2, 4}));
 }
 
 TEST(Log, StampsRiseWhateverTheWallClockDoes) {
