@@ -13,6 +13,7 @@
 namespace landfall {
 namespace {
 
+constexpr Duration watch_kafka_every = std::chrono::seconds(5);
 constexpr std::int64_t renew_before_ms = 30LL * 24 * 3600 * 1000;
 
 // A link is a descriptor, and most systems begin with 1,024 of them: beyond, not even RocksDB could open its files.
@@ -117,6 +118,7 @@ class HubNode final : public NodeBody {
             }
           },
           [this](const RunStream& of) { replicator_->committed_advanced(of); });
+      kafka_watch_ = loop_.after(watch_kafka_every, [this] { watch_kafka(); });
     }
     replicator_->start();
     renew_daily();
@@ -132,10 +134,32 @@ class HubNode final : public NodeBody {
   }
 
   void close_parts() override {
+    loop_.cancel(kafka_watch_);
     kafka_.reset();
     replicator_.reset();
     door_.reset();
     network_.reset();
+  }
+
+  // Empty where Kafka answers.
+  std::string kafka_trouble(const KafkaStatus& kafka) const {
+    if (!kafka.last_error.empty()) return kafka.last_error;
+    if (!kafka_refusal_.empty() || kafka.topics_ready) return {};
+    return "no broker of " + config_.kafka.bootstrap + " has answered yet: edges keep their events";
+  }
+
+  // A line when Kafka goes and one when it is back.
+  void watch_kafka() {
+    kafka_watch_ = loop_.after(watch_kafka_every, [this] { watch_kafka(); });
+    const auto trouble = kafka_trouble(kafka_->status());
+    if (trouble.empty() == !kafka_away_) return;
+    kafka_away_ = !trouble.empty();
+    if (kafka_away_) {
+      spdlog::warn("event=kafka_away reason=\"{}\" meanwhile=\"links stay, edges keep what is not committed\"",
+                   trouble);
+    } else {
+      spdlog::info("event=kafka_back bootstrap={}", config_.kafka.bootstrap);
+    }
   }
 
   void add_status(NodeStatus& status) const override {
@@ -157,11 +181,7 @@ class HubNode final : public NodeBody {
         {"stuck_total", "Shard threads given up by the watchdog.", static_cast<double>(kafka.stuck), true},
     };
     if (!kafka_refusal_.empty()) status.reasons.push_back("kafka: " + kafka_refusal_);
-    if (kafka_refusal_.empty() && kafka.last_error.empty() && !kafka.topics_ready) {
-      status.reasons.push_back("kafka: no broker of " + config_.kafka.bootstrap +
-                               " has answered yet: edges keep their events");
-    }
-    if (!kafka.last_error.empty()) status.reasons.push_back("kafka: " + kafka.last_error);
+    if (const auto trouble = kafka_trouble(kafka); !trouble.empty()) status.reasons.push_back("kafka: " + trouble);
     if (kafka.shards_fenced > 0)
       status.reasons.push_back("kafka: another hub has taken shards of this one: end it, or this one");
     if (!kafka.forks.empty())
@@ -175,6 +195,8 @@ class HubNode final : public NodeBody {
   std::unique_ptr<EnrolmentDoor> door_;
   std::unique_ptr<KafkaWriter> kafka_;
   std::string kafka_refusal_;
+  Loop::Timer kafka_watch_ = 0;
+  bool kafka_away_ = false;
 };
 
 }  // namespace
