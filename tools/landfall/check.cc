@@ -235,6 +235,11 @@ void check_broker(const NodePaths& paths, const MqttConfig& mqtt, bool running, 
   out.add(version.starts_with("2.") ? Verdict::good : Verdict::bad, "mosquitto",
           program + " " + (version.empty() ? "(does not tell its version)" : version) +
               (version.starts_with("2.") ? "" : ": Landfall needs 2.0 or newer"));
+  const bool loopback = mqtt.listen.starts_with("127.") || mqtt.listen == "::1" || mqtt.listen == "localhost";
+  if (!loopback && mqtt.password_file.empty()) {
+    out.add(Verdict::bad, "mqtt",
+            mqtt.listen + ": needs passwords: make a file with mosquitto_passwd and name it in [mqtt] password_file");
+  }
   check_port("mqtt", mqtt.listen, static_cast<std::uint16_t>(mqtt.port), running, out);
   if (mqtt.websocket_port != 0)
     check_port("websocket", mqtt.listen, static_cast<std::uint16_t>(mqtt.websocket_port), running, out);
