@@ -8,6 +8,7 @@
 #include "edgeruntime/node.h"
 #include "edgeruntime/node_body.h"
 #include "edgeruntime/pending_invite.h"
+#include "edgeruntime/renewal.h"
 
 namespace landfall {
 namespace {
@@ -80,12 +81,14 @@ class EdgeNode final : public NodeBody {
 
   Status open_link() {
     LANDFALL_TRY(open_network(*identity_));
+    renewal_ = std::make_unique<Renewal>(loop_, *network_, *identity_,
+                                         [this](const Identity& identity) { return renewed(identity); });
     ReplicatorOptions options;
     options.role = ReplicatorOptions::Role::edge;
     options.session.link_bytes_per_second = config_.link.bytes_per_second;
     options.session.heartbeat = config_.link.heartbeat;
     options.session.software = software_name();
-    replicator_ = Replicator::create(loop_, *log_, *network_, std::move(options));
+    replicator_ = Replicator::create(loop_, *log_, *renewal_, std::move(options));
     return ok();
   }
 
@@ -134,6 +137,13 @@ class EdgeNode final : public NodeBody {
     });
   }
 
+  Status renewed(const Identity& identity) {
+    LANDFALL_TRY(save_identity(options_.paths.identity(), identity));
+    identity_ = identity;
+    LANDFALL_TRY(prove_own_certificate(identity));
+    return network_->set_identity(identity);
+  }
+
   void fail_enrolment(const Error& error) {
     enrolment_failure_ = error.detail;
     spdlog::error("event=enrolment_failed reason=\"{}\"", error.detail);
@@ -158,6 +168,7 @@ class EdgeNode final : public NodeBody {
     broker_.reset();
     ingest_.reset();
     replicator_.reset();
+    renewal_.reset();
     network_.reset();
     first_contact_.reset();
   }
@@ -208,6 +219,7 @@ class EdgeNode final : public NodeBody {
   std::optional<Identity> identity_;
   std::optional<PendingInvite> pending_;
   std::unique_ptr<FirstContact> first_contact_;
+  std::unique_ptr<Renewal> renewal_;
   std::unique_ptr<MqttIngest> ingest_;
   std::unique_ptr<Broker> broker_;
   std::string enrolment_failure_;

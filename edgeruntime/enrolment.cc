@@ -8,6 +8,8 @@
 namespace landfall {
 namespace {
 
+constexpr Duration renewals_apart = std::chrono::hours(1);
+
 std::string hex(const NodeId& node) { return to_string(node); }
 
 // By the invite's key, as names may be given twice.
@@ -26,7 +28,11 @@ void EnrolmentDoor::on_open(Link& link) {
 }
 
 void EnrolmentDoor::on_frame(Link& link, FrameView frame) {
-  if (!invited_.contains(&link)) return user_->on_frame(link, frame);
+  if (!invited_.contains(&link)) {
+    if (frame.type == FrameType::enrol) return renew(link, frame.body);
+    if (frame.type != FrameType::enrolled) return user_->on_frame(link, frame);
+    return refuse(link, {Code::out_of_range, "a hub takes no certificate from a node"});
+  }
   if (frame.type == FrameType::enrol) {
     enrol(link, frame.body);
   } else if (frame.type != FrameType::bye) {
@@ -39,6 +45,7 @@ void EnrolmentDoor::on_drained(Link& link) {
 }
 
 void EnrolmentDoor::on_closed(Link& link, const Error& why) {
+  renewing_.erase(&link);
   if (invited_.erase(&link) == 0) user_->on_closed(link, why);
 }
 
@@ -65,24 +72,55 @@ void EnrolmentDoor::record(Link& link, const NodeId& node, const std::string& cs
       {"invite", invite.name},
       {"node", hex(node)},
       {"name", asked_name}}.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace);
+  append_audit(node, payload, {{invite_key(invite), hex(node)}},
+               [this, &link, id = invited_.at(&link), invite, node, csr_pem](const Result<Log::Appended>& done) {
+                 recording_.erase(invite.node);
+                 const auto open = invited_.find(&link);
+                 const bool there = open != invited_.end() && open->second == id;
+                 if (!done) {
+                   if (there) refuse(link, done.error());
+                   return;
+                 }
+                 spdlog::info("event=enrolled invite={} node={}", invite.name, hex(node));
+                 if (there) answer(link, csr_pem);
+               });
+}
+
+// Silence, not bye, for one who asks too often: a doubled frame or a restart must not end a session.
+void EnrolmentDoor::renew(Link& link, std::string_view body) {
+  const Peer peer = link.peer();
+  if (peer.role != Peer::Role::node) return refuse(link, {Code::denied, "only a node's certificate is renewed here"});
+  std::erase_if(renewed_, [this](const auto& one) { return loop_.now() - one.second >= renewals_apart; });
+  if (renewed_.contains(peer.node)) return;
+  const auto request = decode_enrol(body);
+  if (!request) return refuse(link, request.error());
+  const auto node = verify_csr(request->csr_pem);
+  if (!node) return refuse(link, node.error());
+  if (*node != peer.node)
+    return refuse(link, {Code::denied, "a node's certificate is renewed for its own key; for another, invite it anew"});
+  renewed_[peer.node] = loop_.now();
+  const auto id = renewing_[&link] = ++links_;
+  append_audit(peer.node, nlohmann::ordered_json{{"audit", "renewed"}, {"node", hex(peer.node)}}.dump(), {},
+               [this, &link, id, node = peer.node, csr_pem = request->csr_pem](const Result<Log::Appended>& done) {
+                 const auto open = renewing_.find(&link);
+                 const bool there = open != renewing_.end() && open->second == id;
+                 if (there) renewing_.erase(open);
+                 if (!done)
+                   return spdlog::warn("event=renewal_failed node={} reason=\"{}\"", hex(node), done.error().detail);
+                 spdlog::info("event=renewed what=\"certificate of a node\" node={}", hex(node));
+                 if (there) answer(link, csr_pem);
+               });
+}
+
+void EnrolmentDoor::append_audit(const NodeId& node, const std::string& payload, std::vector<Log::Meta> meta,
+                                 Log::OnAppended done) {
   const std::string subject = "node/" + hex(node);
   Event audit;
   audit.kind = Kind::audit;
   audit.subject = subject;
   audit.content_type = "application/json";
   audit.payload = payload;
-  log_.append(Stream::control, {&audit, 1}, {{invite_key(invite), hex(node)}},
-              [this, &link, id = invited_.at(&link), invite, node, csr_pem](const Result<Log::Appended>& done) {
-                recording_.erase(invite.node);
-                const auto open = invited_.find(&link);
-                const bool there = open != invited_.end() && open->second == id;
-                if (!done) {
-                  if (there) refuse(link, done.error());
-                  return;
-                }
-                spdlog::info("event=enrolled invite={} node={}", invite.name, hex(node));
-                if (there) answer(link, csr_pem);
-              });
+  log_.append(Stream::control, {&audit, 1}, std::move(meta), std::move(done));
 }
 
 void EnrolmentDoor::answer(Link& link, const std::string& csr_pem) {
@@ -92,7 +130,11 @@ void EnrolmentDoor::answer(Link& link, const std::string& csr_pem) {
 }
 
 void EnrolmentDoor::refuse(Link& link, const Error& why) {
-  spdlog::warn("event=enrolment_refused invite={} reason=\"{}\"", link.peer().name, why.detail);
+  if (link.peer().role == Peer::Role::invite) {
+    spdlog::warn("event=enrolment_refused invite={} reason=\"{}\"", link.peer().name, why.detail);
+  } else {
+    spdlog::warn("event=renewal_refused node={} reason=\"{}\"", hex(link.peer().node), why.detail);
+  }
   link.send(encode_frame(FrameType::bye, encode(Bye{why.code, why.detail})));
   link.close(why);
 }
@@ -116,7 +158,8 @@ void FirstContact::on_frame(Link& link, FrameView frame) {
     return link.close({Code::denied, refusal_});
   }
   if (frame.type != FrameType::enrolled) return link.close({Code::corrupt, "expected an answer to enrol"});
-  auto identity = accept(frame.body);
+  const auto& invited = invite_.identity;
+  auto identity = accept_svid({invited.trust_domain, key_pem_, "", invited.bundle_pem}, frame.body, loop_.unix_ms());
   if (!identity) {
     refusal_ = identity.error().detail;
     spdlog::error("event=enrolment_failed reason=\"{}\"", refusal_);
@@ -128,19 +171,16 @@ void FirstContact::on_frame(Link& link, FrameView frame) {
   enrolled_(std::move(*identity));
 }
 
-// The answer comes over a link to a hub that the invite's bundle proved; it must still be for our key and under the same
-// root, or the next start would fail with no invite left to mend it.
-Result<Identity> FirstContact::accept(std::string_view body) const {
+Result<Identity> accept_svid(const Identity& own, std::string_view body, std::int64_t unix_ms) {
   const auto answer = decode_enrolled(body);
   if (!answer) return answer.error();
-  const auto self = node_of_key(key_pem_);
+  const auto self = node_of_key(own.key_pem);
   if (!self) return self.error();
-  const auto& root = invite_.identity;
-  const auto peer = verify_chain(answer->chain_pem, root.bundle_pem, root.trust_domain, loop_.unix_ms());
+  const auto peer = verify_chain(answer->chain_pem, own.bundle_pem, own.trust_domain, unix_ms);
   if (!peer) return Error{peer.error()}.in("certificate from the hub");
   if (peer->node != *self || peer->role != Peer::Role::node)
     return Error{Code::denied, "the hub answered with a certificate for somebody else"};
-  return Identity{root.trust_domain, key_pem_, answer->chain_pem, root.bundle_pem};
+  return Identity{own.trust_domain, own.key_pem, answer->chain_pem, own.bundle_pem};
 }
 
 }  // namespace landfall

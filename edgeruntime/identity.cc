@@ -261,15 +261,32 @@ Result<Invite> make_invite(const TrustRoot& root, std::string_view name, std::st
   return Invite{std::string(name), std::string(hub_address), std::move(identity)};
 }
 
+namespace {
+
+Result<std::int64_t> unix_ms_of(const ASN1_TIME* time) {
+  tm parts{};
+  if (ASN1_TIME_to_tm(time, &parts) != 1) {
+    ERR_clear_error();
+    return Error{Code::corrupt, "certificate: its life time cannot be read"};
+  }
+  return std::int64_t{timegm(&parts)} * 1000;
+}
+
+}  // namespace
+
 Result<std::int64_t> expires_unix_ms(std::string_view chain_pem) {
   auto certificates = parse_certificates(chain_pem);
   if (!certificates) return std::move(certificates).error();
-  tm until{};
-  if (ASN1_TIME_to_tm(X509_get0_notAfter(certificates->front().get()), &until) != 1) {
-    ERR_clear_error();
-    return Error{Code::corrupt, "certificate: its end of life cannot be read"};
-  }
-  return std::int64_t{timegm(&until)} * 1000;
+  return unix_ms_of(X509_get0_notAfter(certificates->front().get()));
+}
+
+Result<std::int64_t> renewal_due_unix_ms(std::string_view chain_pem) {
+  auto certificates = parse_certificates(chain_pem);
+  if (!certificates) return std::move(certificates).error();
+  const auto from = unix_ms_of(X509_get0_notBefore(certificates->front().get()));
+  const auto until = unix_ms_of(X509_get0_notAfter(certificates->front().get()));
+  if (!from || !until) return from ? until : from;
+  return *from + (*until - *from) / 3;
 }
 
 }  // namespace landfall

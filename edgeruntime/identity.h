@@ -77,6 +77,8 @@ Result<Peer> verify_chain(std::string_view chain_pem, std::string_view bundle_pe
                           std::int64_t unix_ms);
 // End of life of the first certificate. Errors: `corrupt`.
 Result<std::int64_t> expires_unix_ms(std::string_view chain_pem);
+// When a third of its life has passed: months are left then for a link to come. Errors: `corrupt`.
+Result<std::int64_t> renewal_due_unix_ms(std::string_view chain_pem);
 
 // ---- files
 

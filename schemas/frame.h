@@ -17,7 +17,7 @@ enum class FrameType : std::uint8_t {
   ack = 3,
   heartbeat = 4,
   bye = 5,    // last frame: why the sender closes
-  enrol = 6,  // only from a peer whose identity is an invite
+  enrol = 6,  // from an invite, or from a node that renews; never part of a session
   enrolled = 7,
 };
 inline constexpr std::size_t frame_header_bytes = 16;
