@@ -89,6 +89,8 @@ class LinkedReplicator final : public Replicator {
     ++known.sessions;
     SessionOptions options = options_.session;
     options.peer_wanted = known.memory.wants;
+    const std::size_t part = std::max(sessions_credit_bytes / (ids_.size() + 1), session_credit_bytes_min);
+    options.credit_bytes = std::min(options.credit_bytes, part);
     known.session =
         std::make_unique<Session>(log_, known.peer, std::move(options), options_.committed, known.memory.committed);
     known.id = ++session_ids_;

@@ -43,6 +43,10 @@ inline constexpr std::size_t index_subjects_per_chunk_max = 32;
 
 // Session. Bytes in flight that a receiver allows; the sender waits at the bound.
 inline constexpr std::size_t session_credit_bytes = 8 << 20;
+// A hub of many edges shares this among its sessions as they open: each is allowed its part, never under the least. A
+// fleet that comes back from one outage together then queues as much as the hub can hold, and waits for the rest.
+inline constexpr std::size_t sessions_credit_bytes = 256 << 20;
+inline constexpr std::size_t session_credit_bytes_min = 1 << 20;
 inline constexpr std::chrono::seconds session_heartbeat{300};
 // Chunks pushed before the peer's hello; the rest waits for it.
 inline constexpr std::size_t outbox_bytes_before_hello = 60 << 10;

@@ -155,7 +155,8 @@ TEST(ReceivedContext, RefusesWhatIsNoRangeAndWhatPassesTheLimitAndAddsNothing) {
   EXPECT_TRUE(context.empty());
   ASSERT_TRUE(context.add(of, 10, 9 + received_context_above_max).ok());
   EXPECT_TRUE(context.add(of, 10, 12).ok());
-  EXPECT_EQ(context.add(of, 2 * received_context_above_max, 2 * received_context_above_max).error().code, Code::out_of_range);
+  EXPECT_EQ(context.add(of, 2 * received_context_above_max, 2 * received_context_above_max).error().code,
+            Code::out_of_range);
   EXPECT_TRUE(context.add(of, 1, 9).ok());
   EXPECT_EQ(context.base(of), 9 + received_context_above_max);
   EXPECT_TRUE(context.add(of, 2 * received_context_above_max, 2 * received_context_above_max).ok());
