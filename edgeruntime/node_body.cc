@@ -115,7 +115,7 @@ Status NodeBody::open_log(const NodeId& node) {
   if (log_->degraded()) {
     spdlog::error(
         "event=degraded reason=\"the anchor shows that acknowledged events of the last run are missing\" "
-        "remedy=\"the hub's copy fills them where it had them; check the disk\"");
+        "remedy=\"what was committed is still at the hub; check this disk before trusting it again\"");
   }
   return ok();
 }
