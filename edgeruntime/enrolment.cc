@@ -68,7 +68,7 @@ void EnrolmentDoor::record(Link& link, const NodeId& node, const std::string& cs
   if (!recording_.insert(invite.node).second)
     return refuse(link, {Code::unavailable, "this invite is being used: ask again"});
   const std::string payload = nlohmann::ordered_json{
-      {"what", "enrolled"},
+      {"audit", "enrolled"},
       {"invite", invite.name},
       {"node", hex(node)},
       {"name", asked_name}}.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace);
