@@ -35,10 +35,9 @@ TEST(UvLoop, RunsTimersByDueTimeAndEqualOnesInTheOrderSet) {
 TEST(UvLoop, NeverRunsATimerEarlyOrInsideAfter) {
   UvLoop loop;
   auto set = loop.now();
-  bool inside = true;
+  bool inside = true, inner = false;
   loop.after(milliseconds(3), [&] {
     EXPECT_GE(loop.now() - set, milliseconds(3));
-    bool inner = false;
     loop.after(Duration::zero(), [&] {
       inner = true;
       loop.stop();
