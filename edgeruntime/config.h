@@ -49,10 +49,10 @@ struct MqttConfig {
   bool enabled = true;
   std::string listen = "127.0.0.1";
   std::uint64_t port = 1883;
-  std::uint64_t websocket_port = 0;  // 0: no WebSocket listener
-  std::string broker = "mosquitto";  // program, or "external"
-  std::string plugin;                // empty: beside the landfall program or in its lib folder
-  std::string password_file;         // empty: none, good for loopback only
+  std::uint64_t websocket_port = 9001;  // 0: no WebSocket listener
+  std::string broker = "mosquitto";     // program, or "external"
+  std::string plugin;                   // empty: beside the landfall program or in its lib folder
+  std::string password_file;            // empty: none, good for loopback only
   std::vector<std::string> capture = {"landfall/+/telemetry/#", "landfall/+/alarm/#"};
   std::map<std::string, std::string> durability;  // topic filter -> process | power
 };

@@ -40,7 +40,7 @@ TEST(Config, EdgeFileReadsBackAsWritten) {
   config.hub_address = "hub.example:7443";
   config.mqtt.capture = {"landfall/#", "sensors/+/x"};
   config.mqtt.durability = {{"landfall/+/telemetry/engine/#", "power"}};
-  config.mqtt.websocket_port = 9001;
+  config.mqtt.websocket_port = 9002;
   config.link.bytes_per_second = 250'000;
   config.link.heartbeat = std::chrono::seconds(90);
   std::vector<std::string> faults;

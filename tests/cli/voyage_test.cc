@@ -19,7 +19,7 @@ struct Voyage : ::testing::Test {
   void SetUp() override {
     fleet.hub.start();
     fleet.hub.await_ready();
-    fleet.init_edge("ship", fleet.invite("ship"), {"--mqtt-port", std::to_string(mqtt_port)});
+    fleet.init_edge("ship", fleet.invite("ship"), {"--mqtt-port", std::to_string(mqtt_port), "--websocket-port", "0"});
     edge.start();
     edge.await("enrolment and a broker", [](const Json& s) {
       return s["enrolled"].get<bool>() && committed(s) && s["mqtt"]["broker_attached"].get<int>() == 1;

@@ -261,7 +261,8 @@ class Fleet:
         edge = Edge(self, name)
         invite = self.dir / f"{name}.invite"
         self.hub.cli("hub", "invite", name, "--dir", self.hub.dir, "--out", invite)
-        edge.cli("edge", "init", "--dir", edge.dir, "--invite", invite, "--name", name, "--mqtt-port", edge.mqtt_port)
+        edge.cli("edge", "init", "--dir", edge.dir, "--invite", invite, "--name", name, "--mqtt-port", edge.mqtt_port,
+                 "--websocket-port", free_port())
         plugin = next(self.build.rglob("liblandfall_mosquitto.so"), None)
         settings = {"mqtt": {"plugin": str(plugin)} if plugin else {}} | config
         edit_config(edge.dir / "landfall.toml", settings)
