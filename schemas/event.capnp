@@ -11,6 +11,7 @@
 #   attributes  varint length, then (tag u8, varint length, bytes)*, tags ascending, at most 4096 bytes altogether:
 #                 1 content type   2 source   3 id   4 device   (UTF-8 without control characters)
 #                 5 deps (schemas/event.h, encode_deps)
+#                 6 actor   (text as 1 to 4)
 #               An attribute that is empty is left out. Readers skip tags that they do not know.
 #   payload     the rest, at most 262144 bytes
 #

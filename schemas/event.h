@@ -19,6 +19,7 @@ enum class Kind : std::uint8_t {
   telemetry = 16,
   alarm = 17,
   message = 18,  // any other captured or published message
+  change = 19,   // of the state of the object that the subject names: payload as in op.h, actor says who
 };
 
 // One event without its dot: the dot follows from the chunk. All views borrow: from the caller when appended (copied
@@ -32,6 +33,7 @@ struct Event {
   std::string_view content_type;  // empty: application/octet-stream
   std::string_view source, id;    // the sender's CloudEvents name for this event; empty where it gave none
   std::string_view device;        // key in Kafka; empty: the subject
+  std::string_view actor;         // who asked for it: user, device, workload; empty: the node itself
   std::string_view deps;          // encoded dots this event depends on across streams (encode_deps)
   std::string_view payload;
 };

@@ -11,7 +11,7 @@
 namespace landfall {
 namespace {
 
-enum Tag : std::uint8_t { tag_content_type = 1, tag_source, tag_id, tag_device, tag_deps, tag_after_last };
+enum Tag : std::uint8_t { tag_content_type = 1, tag_source, tag_id, tag_device, tag_deps, tag_actor, tag_after_last };
 
 constexpr std::uint8_t flags_clock = 0x03;
 constexpr std::uint8_t flags_retained = 0x04;
@@ -27,6 +27,7 @@ std::string_view Event::*field_of(std::uint8_t tag) {
     case tag_id: return &Event::id;
     case tag_device: return &Event::device;
     case tag_deps: return &Event::deps;
+    case tag_actor: return &Event::actor;
     default: return nullptr;
   }
 }
@@ -57,7 +58,7 @@ char* put(char* to, std::string_view bytes) {
 
 bool is_clean_event(const Event& event) {
   return is_clean_text(event.subject) && is_clean_text(event.content_type) && is_clean_text(event.source) &&
-         is_clean_text(event.id) && is_clean_text(event.device);
+         is_clean_text(event.id) && is_clean_text(event.device) && is_clean_text(event.actor);
 }
 
 // Takes `varint length, bytes` off the front of `from`.

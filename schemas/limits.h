@@ -22,6 +22,23 @@ inline constexpr std::size_t chunk_compress_bytes_min = 256;
 // No stream reaches it; refused with out_of_range, so that sums of seqs cannot overflow.
 inline constexpr std::uint64_t seq_max = (std::uint64_t{1} << 62) - 1;
 
+// Changes of state. Beyond: the write is refused with out_of_range at the node where it is made; a decoder refuses the
+// whole chunk. A merge never fails: it has no bound of its own.
+inline constexpr std::size_t op_path_bytes_max = 1024;
+inline constexpr std::size_t op_value_bytes_max = 64 << 10;
+inline constexpr std::size_t op_supersedes_max = 4096;
+inline constexpr std::size_t ops_per_event_max = 4096;
+// Writes superseded before they came (crdt/state.h). Beyond: a chunk that would add to them is refused as unavailable until
+// gaps are filled; chunks that fill gaps go on.
+inline constexpr std::size_t pending_supersedes_max = 1 << 20;
+
+// Documents and twins, at the node where they are written. Beyond: refused with out_of_range. What merges make of
+// concurrent writes may pass them: then health says so.
+inline constexpr std::size_t document_depth_max = 16;
+inline constexpr std::size_t document_key_bytes_max = 256;
+inline constexpr std::size_t document_bytes_max = 1 << 20;
+inline constexpr std::size_t siblings_shown_max = 16;
+
 // Frames. Beyond: the session is closed with a typed error, nothing is applied.
 inline constexpr std::size_t frame_bytes_max = 1 << 20;
 inline constexpr std::size_t frame_before_hello_bytes_max = 64 << 10;
