@@ -38,6 +38,8 @@ inline constexpr std::size_t document_depth_max = 16;
 inline constexpr std::size_t document_key_bytes_max = 256;
 inline constexpr std::size_t document_bytes_max = 1 << 20;
 inline constexpr std::size_t siblings_shown_max = 16;
+// Changes of one object that wait for the one under way; beyond: unavailable.
+inline constexpr std::size_t object_changes_waiting_max = 4096;
 
 // Frames. Beyond: the session is closed with a typed error, nothing is applied.
 inline constexpr std::size_t frame_bytes_max = 1 << 20;
