@@ -1,5 +1,6 @@
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <optional>
 #include <span>
@@ -49,20 +50,27 @@ class OpReader {
   OpReader(std::string_view payload, const RunId& of);
   // False at the end and at the first fault.
   bool next(View& op);
-  // Errors: `corrupt`, also for paths or runs out of order; `out_of_range` over a limit.
+  // Errors: `corrupt`, also for paths, runs or dots out of order or a run that no dot names; `out_of_range` over a
+  // limit.
   const Status& status() const { return status_; }
   // 0 is the event's own run.
-  const RunId& run(std::uint32_t index) const { return index == 0 ? own_ : runs_[index - 1]; }
-  std::size_t runs() const { return runs_.size() + 1; }
+  RunId run(std::uint32_t index) const;
+  std::size_t runs() const { return runs_ + 1; }
 
  private:
   bool fail(Code code, const char* what);
+  bool read_runs();
+  bool read_dots(std::uint64_t count);
+  bool all_runs_named();
 
-  std::string_view rest_, last_path_;
-  bool first_ = true;
+  std::string_view rest_, last_path_, run_list_;
   RunId own_;
-  std::vector<RunId> runs_;
-  std::vector<Superseded> superseded_;
+  std::size_t runs_ = 0, ops_ = 0;
+  std::uint64_t named_ = 0;  // bit i: run i + 1 was seen in a dot; of more than 64 runs the rest is in many_named_
+  std::vector<bool> many_named_;
+  std::array<Superseded, 4> few_;
+  std::vector<Superseded> many_;  // where few_ does not do: a payload of one small op allocates nothing
+  std::span<const Superseded> superseded_;
   Status status_ = ok();
 };
 

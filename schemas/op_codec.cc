@@ -1,5 +1,5 @@
 #include <algorithm>
-#include <map>
+#include <cstring>
 
 #include "schemas/op.h"
 #include "schemas/text.h"
@@ -16,14 +16,21 @@ Error refused(std::string what) { return {Code::out_of_range, "change: " + std::
 void append_u32(std::string& to, std::uint32_t value) {
   for (int i = 0; i < 4; ++i) to.push_back(static_cast<char>(value >> (8 * i)));
 }
-std::uint32_t read_u32(std::string_view from) {
-  std::uint32_t value = 0;
-  for (int i = 3; i >= 0; --i) value = value << 8 | static_cast<unsigned char>(from[static_cast<std::size_t>(i)]);
-  return value;
+RunId read_run(const char* from) {
+  const auto u32 = [](const char* at) {
+    std::uint32_t value;
+    std::memcpy(&value, at, sizeof value);
+    return __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__ ? __builtin_bswap32(value) : value;
+  };
+  RunId run;
+  std::memcpy(run.node.bytes.data(), from, run.node.bytes.size());
+  run.counter = u32(from + 16);
+  run.nonce = u32(from + 20);
+  return run;
 }
 
 Status check(const Op& op, const RunStream& of) {
-  if (!is_op_path(op.path)) return refused("'" + op.path + "' is no path");
+  if (!is_op_path(op.path)) return refused("a path that is over 1024 bytes or no pointer of clean text");
   if (op.value && op.value->size() > op_value_bytes_max) return refused(op.path + ": value over 65536 bytes");
   if (op.supersedes.size() > op_supersedes_max) return refused(op.path + ": supersedes over 4096 writes");
   for (const Dot& dot : op.supersedes) {
@@ -71,7 +78,7 @@ Result<std::string> encode_ops(std::vector<Op>& ops, const RunStream& of) {
   if (ops.empty()) return refused("no op");
   if (ops.size() > ops_per_event_max) return refused("over 4096 ops");
   std::ranges::sort(ops, {}, &Op::path);
-  std::map<RunId, std::uint64_t> runs;
+  std::vector<RunId> runs;
   for (std::size_t i = 0; i < ops.size(); ++i) {
     LANDFALL_TRY(check(ops[i], of));
     if (i > 0 && ops[i].path == ops[i - 1].path) return refused(ops[i].path + ": changed twice");
@@ -79,14 +86,17 @@ Result<std::string> encode_ops(std::vector<Op>& ops, const RunStream& of) {
     std::ranges::sort(dots);
     dots.erase(std::unique(dots.begin(), dots.end()), dots.end());
     for (const Dot& dot : dots) {
-      if (dot.run != of.run) runs[dot.run];
+      if (dot.run != of.run && (runs.empty() || runs.back() != dot.run)) runs.push_back(dot.run);
     }
   }
+  std::ranges::sort(runs);
+  runs.erase(std::unique(runs.begin(), runs.end()), runs.end());
+  const auto number = [&](const RunId& run) {
+    return run == of.run ? 0 : static_cast<std::uint64_t>(std::ranges::lower_bound(runs, run) - runs.begin()) + 1;
+  };
   std::string payload(1, version);
   append_varint(payload, runs.size());
-  std::uint64_t number = 0;
-  for (auto& [run, index] : runs) {
-    index = ++number;
+  for (const RunId& run : runs) {
     payload.append(reinterpret_cast<const char*>(run.node.bytes.data()), run.node.bytes.size());
     append_u32(payload, run.counter);
     append_u32(payload, run.nonce);
@@ -96,7 +106,7 @@ Result<std::string> encode_ops(std::vector<Op>& ops, const RunStream& of) {
     payload += op.path;
     append_varint(payload, op.supersedes.size());
     for (const Dot& dot : op.supersedes) {
-      append_varint(payload, dot.run == of.run ? 0 : runs.at(dot.run));
+      append_varint(payload, number(dot.run));
       append_varint(payload, dot.seq);
     }
     if (!op.value) continue;
@@ -108,30 +118,12 @@ Result<std::string> encode_ops(std::vector<Op>& ops, const RunStream& of) {
 }
 
 OpReader::OpReader(std::string_view payload, const RunId& of) : rest_(payload), own_(of) {
-  std::uint64_t runs = 0;
   if (rest_.empty() || rest_[0] != version) {
     fail(Code::corrupt, "unknown version");
     return;
   }
   rest_.remove_prefix(1);
-  if (!take_varint(rest_, runs) || runs > rest_.size() / run_bytes) {
-    fail(Code::corrupt, "cut off in its runs");
-    return;
-  }
-  runs_.reserve(runs);
-  for (std::uint64_t i = 0; i < runs; ++i) {
-    RunId run;
-    std::copy_n(rest_.begin(), run.node.bytes.size(), reinterpret_cast<char*>(run.node.bytes.data()));
-    run.counter = read_u32(rest_.substr(16));
-    run.nonce = read_u32(rest_.substr(20));
-    rest_.remove_prefix(run_bytes);
-    if (run.is_none() || run == own_ || (!runs_.empty() && !(runs_.back() < run))) {
-      fail(Code::corrupt, "runs out of order");
-      return;
-    }
-    runs_.push_back(run);
-  }
-  if (rest_.empty()) fail(Code::corrupt, "no op");
+  if (read_runs() && rest_.empty()) fail(Code::corrupt, "no op");
 }
 
 bool OpReader::fail(Code code, const char* what) {
@@ -140,25 +132,69 @@ bool OpReader::fail(Code code, const char* what) {
   return false;
 }
 
+RunId OpReader::run(std::uint32_t index) const {
+  LANDFALL_CHECK(index <= runs_);
+  return index == 0 ? own_ : read_run(run_list_.data() + run_bytes * (index - 1));
+}
+
+bool OpReader::read_runs() {
+  std::uint64_t count = 0;
+  if (!take_varint(rest_, count) || count > rest_.size() / run_bytes) return fail(Code::corrupt, "cut off in its runs");
+  run_list_ = rest_.substr(0, count * run_bytes);
+  rest_.remove_prefix(run_list_.size());
+  RunId last;
+  for (std::size_t i = 0; i < count; ++i) {
+    const RunId run = read_run(run_list_.data() + run_bytes * i);
+    if (run.is_none() || run == own_ || (i > 0 && !(last < run))) return fail(Code::corrupt, "runs out of order");
+    last = run;
+  }
+  runs_ = count;
+  if (runs_ > 64) many_named_.resize(runs_);
+  return true;
+}
+
+bool OpReader::read_dots(std::uint64_t count) {
+  Superseded* to = few_.data();
+  if (count > few_.size()) {
+    many_.resize(count);
+    to = many_.data();
+  }
+  for (std::uint64_t i = 0; i < count; ++i) {
+    std::uint64_t run = 0, seq = 0;
+    if (!take_varint(rest_, run) || !take_varint(rest_, seq)) return fail(Code::corrupt, "cut off in its dots");
+    if (run > runs_ || seq == 0 || seq > seq_max) return fail(Code::corrupt, "names no write");
+    to[i] = {static_cast<std::uint32_t>(run), seq};
+    if (i > 0 && (run == to[i - 1].run ? seq <= to[i - 1].seq : !(this->run(to[i - 1].run) < this->run(to[i].run)))) {
+      return fail(Code::corrupt, "dots out of order");
+    }
+    if (run == 0) continue;
+    if (runs_ > 64)
+      many_named_[run - 1] = true;
+    else
+      named_ |= std::uint64_t{1} << (run - 1);
+  }
+  superseded_ = {to, count};
+  return true;
+}
+
+bool OpReader::all_runs_named() {
+  if (runs_ > 64) return std::ranges::find(many_named_, false) == many_named_.end();
+  return runs_ == 0 || named_ == ~std::uint64_t{0} >> (64 - runs_);
+}
+
 bool OpReader::next(View& op) {
-  if (rest_.empty()) return false;
+  if (rest_.empty()) return status_ && !all_runs_named() ? fail(Code::corrupt, "a run that no dot names") : false;
   std::uint64_t head = 0, dots = 0;
   if (!take_varint(rest_, head) || head / 2 > rest_.size()) return fail(Code::corrupt, "cut off in a path");
   op.path = rest_.substr(0, head / 2);
   rest_.remove_prefix(op.path.size());
   if (!is_op_path(op.path)) return fail(Code::corrupt, "bad path");
-  if (!first_ && !(last_path_ < op.path)) return fail(Code::corrupt, "paths out of order");
-  first_ = false;
+  if (ops_ > 0 && !(last_path_ < op.path)) return fail(Code::corrupt, "paths out of order");
+  if (++ops_ > ops_per_event_max) return fail(Code::out_of_range, "over 4096 ops");
   last_path_ = op.path;
   if (!take_varint(rest_, dots) || dots > rest_.size() / 2) return fail(Code::corrupt, "cut off in its dots");
   if (dots > op_supersedes_max) return fail(Code::out_of_range, "supersedes over 4096 writes");
-  superseded_.clear();
-  for (std::uint64_t i = 0; i < dots; ++i) {
-    std::uint64_t run = 0, seq = 0;
-    if (!take_varint(rest_, run) || !take_varint(rest_, seq)) return fail(Code::corrupt, "cut off in its dots");
-    if (run > runs_.size() || seq == 0 || seq > seq_max) return fail(Code::corrupt, "names no write");
-    superseded_.push_back({static_cast<std::uint32_t>(run), seq});
-  }
+  if (!read_dots(dots)) return false;
   op.supersedes = superseded_;
   op.value.reset();
   if ((head & 1) != 0) {

@@ -18,6 +18,21 @@ bool is_printable_ascii(std::uint64_t x) {
   return ((x | below_space | delete_or_above) & highs) == 0;
 }
 
+// The same for fewer than eight bytes: loads that overlap, as most subjects and paths end in such a rest.
+bool is_short_printable_ascii(const unsigned char* p, std::size_t left) {
+  std::uint64_t x = ones * ' ';
+  if (left >= 4) {
+    std::uint32_t first, last;
+    std::memcpy(&first, p, 4);
+    std::memcpy(&last, p + left - 4, 4);
+    x = static_cast<std::uint64_t>(last) << 32 | first;
+  } else if (left > 0) {
+    x = (x & ~std::uint64_t{0xffffff}) | static_cast<std::uint64_t>(p[0]) << 16 |
+        static_cast<std::uint64_t>(p[left / 2]) << 8 | p[left - 1];
+  }
+  return is_printable_ascii(x);
+}
+
 // Length of the clean character that `p` begins with, 0 if there is none.
 std::size_t clean_character(const unsigned char* p, std::size_t left) {
   const auto continues = [&](std::size_t i) { return (p[i] & 0xc0) == 0x80; };
@@ -42,6 +57,7 @@ std::size_t clean_character(const unsigned char* p, std::size_t left) {
 bool is_clean_text(std::string_view text) {
   const auto* p = reinterpret_cast<const unsigned char*>(text.data());
   std::size_t left = text.size();
+  if (left < 8 && is_short_printable_ascii(p, left)) return true;
   while (left > 0) {
     if (left >= 8) {
       std::uint64_t x;
@@ -49,6 +65,7 @@ bool is_clean_text(std::string_view text) {
       if (is_printable_ascii(x)) {
         p += 8;
         left -= 8;
+        if (left > 0 && left < 8 && is_short_printable_ascii(p, left)) return true;
         continue;
       }
     }

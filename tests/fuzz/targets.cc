@@ -8,6 +8,7 @@
 #include "schemas/event.h"
 #include "schemas/frame.h"
 #include "schemas/ids.h"
+#include "schemas/op.h"
 #include "schemas/sync_messages.h"
 
 // The promise beside not crashing: what a decoder accepts is a value, and a value encodes and decodes as itself.
@@ -52,6 +53,15 @@ void chunk(std::string_view bytes) {
   LANDFALL_CHECK(read_chunk_header(bytes).value() == decoded->header);
   const std::string encoded = encode_chunk(decoded->header, decoded->rows);
   LANDFALL_CHECK(decode_chunk(encoded).value().rows == decoded->rows);
+}
+
+void change(std::string_view bytes) {
+  const RunStream of{{{}, 1, 1}, Stream::desired};
+  auto ops = decode_ops(bytes, of);
+  if (ops.ok()) LANDFALL_CHECK(encode_ops(*ops, of).value() == bytes);
+  if (!is_op_path(bytes)) return;
+  const std::string token = unescape_token(bytes);
+  LANDFALL_CHECK(unescape_token(escape_token(token)) == token && is_op_path("/" + escape_token(token)));
 }
 
 std::vector<std::string> frames_of(std::string_view bytes, std::size_t step) {
@@ -116,6 +126,7 @@ constexpr Target all[] = {
     {"deps", deps},
     {"run_start", run_start},
     {"chunk", chunk},
+    {"change", change},
     {"frames", frames},
     {"hello", message<decode_hello>},
     {"ack", message<decode_ack>},

@@ -119,7 +119,7 @@ TEST(RowReader, TellsABadLengthFromTheEnd) {
 
 TEST(Text, IsCleanWhereEveryCharacterIs) {
   for (const char* text : {"", "a", "landfall/pump-7/telemetry", "överhettning", "\u00a0", "\u20ac", "\U0001f6a2",
-                           "\U0010ffff", "\ud7ff", "12345678"}) {
+                           "\U0010ffff", "\ud7ff", "12345678", "ab", "abc", "~~~~~", "12345678~ ~", "12345678ä"}) {
     EXPECT_TRUE(is_clean_text(text)) << text;
   }
   for (const std::string& text :
@@ -129,6 +129,16 @@ TEST(Text, IsCleanWhereEveryCharacterIs) {
         std::string("\xf0\x80\x80\x80"), std::string("\xc3"), std::string("\xe2\x82"), std::string("\xff")}) {
     EXPECT_FALSE(is_clean_text(text));
     EXPECT_FALSE(is_clean_text("12345678" + text)) << "behind the fast path";
+  }
+  for (std::size_t size = 1; size <= 20; ++size) {
+    for (std::size_t at = 0; at < size; ++at) {
+      for (const char bad : {'\0', '\x1f', '\x7f', '\x80', '\xff'}) {
+        std::string text(size, 'x');
+        EXPECT_TRUE(is_clean_text(text));
+        text[at] = bad;
+        EXPECT_FALSE(is_clean_text(text)) << "at " << at << " of " << size;
+      }
+    }
   }
 }
 

@@ -6,6 +6,7 @@
 
 #include "samples.h"
 #include "schemas/frame.h"
+#include "schemas/op.h"
 
 namespace landfall {
 namespace {
@@ -36,6 +37,33 @@ TEST(Golden, Rows) {
     const std::string row = same_bytes("row/plain-kind-" + std::to_string(static_cast<int>(kind)), row_of(plain));
     EXPECT_TRUE(samples::same(decode_row(row).value(), plain));
   }
+}
+
+TEST(Golden, RowOfAChangeWithItsActor) {
+  Event change;
+  change.kind = Kind::change;
+  change.time = {0x018f'1234'5678'0000};
+  change.clock = ClockClass::synced;
+  change.subject = "twin/pump-7";
+  change.device = "pump-7";
+  change.actor = "user:ingrid";
+  change.payload = "as in change/";
+  const std::string row = same_bytes("row/change-with-actor", row_of(change));
+  EXPECT_TRUE(samples::same(decode_row(row).value(), change));
+}
+
+TEST(Golden, Changes) {
+  const RunStream of{samples::run(5, 2), Stream::desired};
+  const auto again = [&](const std::string& name, std::vector<Op> ops) {
+    const std::string payload = same_bytes("change/" + name, encode_ops(ops, of).value());
+    EXPECT_EQ(decode_ops(payload, of).value(), ops) << name;
+  };
+  again("set", {{"/p/flow/c", "\"12.5\"", {{of.run, of.stream, 41}}}});
+  again("two-ops-two-runs",
+        {{"", std::nullopt, {{of.run, of.stream, 2}}},
+         {"/tags/t~13",
+          "1",
+          {{samples::run(1, 9), of.stream, 300}, {of.run, of.stream, 7}, {samples::run(9, 1), of.stream, 5}}}});
 }
 
 TEST(Golden, Chunks) {
