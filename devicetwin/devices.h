@@ -27,6 +27,8 @@ class Devices {
   ~Devices();
 
   Result<DeviceRecord> get(std::string_view device) const;
+  // As Written::version: what If-Match of put() is held against.
+  Result<std::string> version(std::string_view device) const;
   Result<std::vector<DeviceRecord>> list(std::string_view after, std::size_t limit) const;
   // Creates or changes. Fields that equal what is there are not written.
   void put(DeviceRecord record, std::map<std::string, PropertyDefinition> properties, std::string actor,

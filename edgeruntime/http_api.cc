@@ -1,11 +1,14 @@
 #include "edgeruntime/http_api.h"
 
 #include <atomic>
+#include <cctype>
 #include <condition_variable>
 #include <cstring>
+#include <fstream>
 #include <mutex>
 #include <optional>
 #include <set>
+#include <sstream>
 #include <thread>
 #include <vector>
 
@@ -16,7 +19,11 @@
 #include <unistd.h>
 
 #include <httplib.h>
+#include <openssl/evp.h>
 #include <nlohmann/json.hpp>
+
+#include "schemas/ids.h"
+#include "schemas/text.h"
 
 namespace landfall {
 namespace {
@@ -39,6 +46,7 @@ struct Shared {
   HttpApi::Handler handler;  // loop thread only; empty once the HttpApi is gone
   std::mutex mutex;
   std::set<std::shared_ptr<Waiting>> waiting;
+  std::vector<ApiStream> streams;
   bool stopping = false;
 };
 
@@ -62,11 +70,75 @@ class SocketName {
   int folder_ = -1;
 };
 
+std::string sha256_hex(std::string_view bytes) {
+  Digest digest{};
+  LANDFALL_CHECK(EVP_Digest(bytes.data(), bytes.size(), digest.data(), nullptr, EVP_sha256(), nullptr) == 1);
+  return to_hex(digest);
+}
+
 }  // namespace
+
+Result<std::vector<ApiToken>> load_api_tokens(const std::filesystem::path& file) {
+  struct stat about {};
+  if (::stat(file.c_str(), &about) != 0)
+    return Error{Code::not_found, file.string() + ": no such file: make it, or take [api] tokens out"};
+  if ((about.st_mode & (S_IWGRP | S_IWOTH)) != 0)
+    return Error{Code::denied, file.string() + ": others may write it: chmod 600 " + file.string()};
+  std::ifstream in(file);
+  std::vector<ApiToken> tokens;
+  std::size_t number = 0;
+  for (std::string line; std::getline(in, line);) {
+    ++number;
+    std::istringstream words(line.substr(0, line.find('#')));
+    ApiToken token;
+    std::string role, more;
+    if (!(words >> token.name)) continue;
+    const bool whole = static_cast<bool>(words >> role >> token.sha256_hex) && !(words >> more);
+    const bool hex =
+        token.sha256_hex.size() == 64 && token.sha256_hex.find_first_not_of("0123456789abcdef") == std::string::npos;
+    if (!whole || !hex || (role != "reader" && role != "operator") || tokens.size() == api_tokens_max ||
+        !is_clean_text(token.name)) {
+      return Error{Code::out_of_range, file.string() + ":" + std::to_string(number) +
+                                           ": expected \"<name> reader|operator <sha256 of the token in hex>\""};
+    }
+    if (role == "operator") token.role = ApiToken::Role::operator_;
+    tokens.push_back(std::move(token));
+  }
+  return tokens;
+}
 
 ApiReply problem(int status, const std::string& title, const std::string& detail) {
   const nlohmann::json body = {{"type", "about:blank"}, {"title", title}, {"status", status}, {"detail", detail}};
   return {status, body.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace), "application/problem+json"};
+}
+
+struct ApiStream::Impl {
+  std::mutex mutex;
+  std::condition_variable changed;
+  std::string waiting;
+  bool ended = false;
+};
+
+ApiStream::ApiStream() : impl_(std::make_shared<Impl>()) {}
+
+bool ApiStream::send(std::string_view event, std::string_view data) {
+  const std::lock_guard lock(impl_->mutex);
+  if (impl_->ended) return false;
+  impl_->waiting.append("event: ").append(event).append("\ndata: ").append(data).append("\n\n");
+  impl_->ended = impl_->waiting.size() > api_stream_bytes_max;
+  impl_->changed.notify_one();
+  return !impl_->ended;
+}
+
+void ApiStream::end() {
+  const std::lock_guard lock(impl_->mutex);
+  impl_->ended = true;
+  impl_->changed.notify_one();
+}
+
+bool ApiStream::over() const {
+  const std::lock_guard lock(impl_->mutex);
+  return impl_->ended;
 }
 
 struct HttpApi::Impl {
@@ -80,9 +152,53 @@ struct HttpApi::Impl {
   };
   std::vector<std::unique_ptr<Listener>> listeners;
 
-  void answer(const httplib::Request& request, httplib::Response& response) {
-    ApiRequest asked{request.method, request.path, {}, request.body, request.get_header_value("Content-Type")};
+  // Who asks, over the unix socket or TCP; nobody where a token is needed and none of ours was shown.
+  std::optional<std::string> actor_of(const httplib::Request& request, bool local) const {
+    if (local) {
+      const auto said = request.get_header_value("Landfall-Actor");
+      return is_clean_text(said) && !said.empty() && said.size() <= text_bytes_max ? said : "local";
+    }
+    if (options.tokens.empty()) return "api";
+    const auto shown = request.get_header_value("Authorization");
+    if (!shown.starts_with("Bearer ")) return std::nullopt;
+    const auto digest = sha256_hex(std::string_view(shown).substr(7));
+    for (const auto& token : options.tokens) {
+      // Digests of secrets are compared: how long it takes tells nothing of the token.
+      if (token.sha256_hex != digest) continue;
+      if (token.role == ApiToken::Role::reader && request.method != "GET") return std::nullopt;
+      return token.name;
+    }
+    return std::nullopt;
+  }
+
+  void refuse(const httplib::Request& request, httplib::Response& response) {
+    const auto reply = problem(403, "Denied",
+                               request.method + " " + request.path +
+                                   ": show a token of this node's token file that may do this (Authorization: Bearer)");
+    response.status = reply.status;
+    response.set_content(reply.body, reply.content_type.c_str());
+    loop.post([this, shared = shared, what = request.method + " " + request.path, from = request.remote_addr] {
+      if (shared->handler && options.on_refused) options.on_refused(from, what);
+    });
+  }
+
+  void answer(const httplib::Request& request, httplib::Response& response, bool local) {
+    const auto actor = actor_of(request, local);
+    if (!actor) return refuse(request, response);
+    ApiRequest asked{request.method,
+                     request.path,
+                     {},
+                     request.body,
+                     request.get_header_value("Content-Type"),
+                     {},
+                     request.get_header_value("Accept").find("text/event-stream") != std::string::npos,
+                     *actor};
     for (const auto& [key, value] : request.params) asked.query[key] = value;
+    if (request.has_header("If-Match")) {
+      auto tag = request.get_header_value("If-Match");
+      if (tag.size() >= 2 && tag.front() == '"' && tag.back() == '"') tag = tag.substr(1, tag.size() - 2);
+      asked.if_match = tag;
+    }
     auto waiting = std::make_shared<Waiting>();
     {
       const std::lock_guard lock(shared->mutex);
@@ -97,23 +213,64 @@ struct HttpApi::Impl {
       waiting->reply = problem(504, "No answer in time",
                                "the node is busy; what was asked may still happen: look before asking again");
     }
-    response.status = waiting->reply->status;
-    response.set_content(waiting->reply->body, waiting->reply->content_type.c_str());
     lock.unlock();
+    give(*waiting->reply, response);
     const std::lock_guard shared_lock(shared->mutex);
     shared->waiting.erase(waiting);
   }
 
-  std::unique_ptr<httplib::Server> make_server() {
+  void give(ApiReply& reply, httplib::Response& response) {
+    response.status = reply.status;
+    for (const auto& [name, value] : reply.headers) response.set_header(name, value);
+    if (reply.etag) response.set_header("ETag", "\"" + *reply.etag + "\"");
+    if (!reply.stream) return response.set_content(reply.body, reply.content_type.c_str());
+    ApiStream stream;
+    {
+      const std::lock_guard lock(shared->mutex);
+      std::erase_if(shared->streams, [](const ApiStream& s) { return s.over(); });
+      if (shared->stopping || shared->streams.size() >= api_streams_max) {
+        const auto full = problem(503, "Too many listeners", "end another one, or ask without text/event-stream");
+        response.status = full.status;
+        return response.set_content(full.body, full.content_type.c_str());
+      }
+      shared->streams.push_back(stream);
+    }
+    loop.post([shared = shared, stream, begin = std::move(reply.stream)] {
+      if (shared->handler) begin(stream);
+    });
+    response.set_header("Cache-Control", "no-store");
+    response.set_chunked_content_provider(
+        "text/event-stream", [stream](std::size_t, httplib::DataSink& sink) { return pass_on(stream, sink); },
+        [stream](bool) mutable { stream.end(); });
+  }
+
+  // One wait of a listener's thread: what came, or a comment that shows whether the client is still there.
+  static bool pass_on(const ApiStream& stream, httplib::DataSink& sink) {
+    std::string bytes;
+    bool ended = false;
+    {
+      std::unique_lock lock(stream.impl_->mutex);
+      stream.impl_->changed.wait_for(lock, std::chrono::seconds(10),
+                                     [&] { return stream.impl_->ended || !stream.impl_->waiting.empty(); });
+      bytes.swap(stream.impl_->waiting);
+      ended = stream.impl_->ended;
+    }
+    if (bytes.empty()) bytes = ":\n\n";
+    if (!sink.write(bytes.data(), bytes.size())) return false;
+    if (ended) sink.done();
+    return true;
+  }
+
+  std::unique_ptr<httplib::Server> make_server(bool local) {
     auto server = std::make_unique<httplib::Server>();
-    server->new_task_queue = [] { return new httplib::ThreadPool(4); };
+    server->new_task_queue = [] { return new httplib::ThreadPool(4 + api_streams_max); };
     server->set_payload_max_length(options.body_bytes_max);
     server->set_read_timeout(5, 0);
     server->set_write_timeout(5, 0);
     server->set_keep_alive_timeout(2);
     server->set_keep_alive_max_count(100);
-    const auto route = [this](const httplib::Request& request, httplib::Response& response) {
-      answer(request, response);
+    const auto route = [this, local](const httplib::Request& request, httplib::Response& response) {
+      answer(request, response, local);
     };
     server->Get(".*", route).Post(".*", route).Put(".*", route).Patch(".*", route).Delete(".*", route);
     server->set_error_handler([](const httplib::Request&, httplib::Response& response) {
@@ -138,7 +295,7 @@ struct HttpApi::Impl {
   Status listen_unix() {
     std::error_code ignored;
     std::filesystem::remove(options.socket, ignored);
-    auto server = make_server();
+    auto server = make_server(true);
     server->set_address_family(AF_UNIX);
     // The default options (SO_REUSEPORT) mean nothing on a unix socket.
     server->set_socket_options([](socket_t) {});
@@ -157,7 +314,7 @@ struct HttpApi::Impl {
   }
 
   Status listen_tcp() {
-    auto server = make_server();
+    auto server = make_server(false);
     // httplib's default is SO_REUSEPORT, with which a second node would take half of the first one's requests.
     server->set_socket_options([](socket_t socket) {
       const int yes = 1;
@@ -190,6 +347,7 @@ HttpApi::~HttpApi() {
   {
     const std::lock_guard lock(impl_->shared->mutex);
     impl_->shared->stopping = true;
+    for (auto& stream : impl_->shared->streams) stream.end();
     for (const auto& waiting : impl_->shared->waiting) {
       waiting->set(problem(503, "Stopping", "the node stopped before it answered: look once it runs again"));
     }
@@ -204,8 +362,68 @@ HttpApi::~HttpApi() {
   std::filesystem::remove(impl_->options.socket, ignored);
 }
 
-Result<ApiReply> call_api(const std::filesystem::path& socket, const std::string& method, const std::string& path,
-                          const std::string& body, std::chrono::seconds patience) {
+namespace {
+
+// Cuts what comes into events and hands them on.
+class EventReader {
+ public:
+  explicit EventReader(const std::function<bool(std::string_view, std::string_view)>& on_event) : on_event_(on_event) {}
+  bool take(std::string_view bytes) {
+    waiting_ += bytes;
+    for (std::size_t end; (end = waiting_.find('\n')) != std::string::npos; waiting_.erase(0, end + 1)) {
+      const std::string_view line = std::string_view(waiting_).substr(0, end);
+      if (line.starts_with("event: ")) event_ = line.substr(7);
+      if (line.starts_with("data: ")) data_ = line.substr(6);
+      if (!line.empty() || data_.empty()) continue;
+      if (!on_event_(event_, data_)) return false;
+      event_.clear();
+      data_.clear();
+    }
+    return true;
+  }
+
+ private:
+  const std::function<bool(std::string_view, std::string_view)>& on_event_;
+  std::string waiting_, event_, data_;
+};
+
+httplib::Request request_of(const ApiCall& call, std::string& refusal) {
+  httplib::Request request;
+  request.method = call.method;
+  request.path = call.path;
+  request.body = call.body;
+  request.headers = {{"Host", "localhost"}};
+  if (!call.body.empty()) request.headers.emplace("Content-Type", call.content_type);
+  if (call.if_match) request.headers.emplace("If-Match", "\"" + *call.if_match + "\"");
+  if (!call.actor.empty()) request.headers.emplace("Landfall-Actor", call.actor);
+  if (!call.on_event) return request;
+  request.headers.emplace("Accept", "text/event-stream");
+  request.response_handler = [](const httplib::Response&) { return true; };
+  request.content_receiver = [reader = std::make_shared<EventReader>(call.on_event), &refusal](
+                                 const char* data, std::size_t size, std::uint64_t, std::uint64_t) {
+    refusal.append(data, refusal.size() < 4096 ? size : 0);
+    return reader->take({data, size});
+  };
+  return request;
+}
+
+}  // namespace
+
+std::string url_segment(std::string_view text) {
+  static constexpr char digits[] = "0123456789ABCDEF";
+  std::string out;
+  for (const char c : text) {
+    const auto byte = static_cast<unsigned char>(c);
+    if (std::isalnum(byte) != 0 || c == '-' || c == '.' || c == '_' || c == '~') {
+      out.push_back(c);
+    } else {
+      out += {'%', digits[byte >> 4], digits[byte & 15]};
+    }
+  }
+  return out;
+}
+
+Result<ApiReply> call_api(const std::filesystem::path& socket, const ApiCall& call) {
   const auto folder = socket.parent_path().string();
   std::error_code error;
   const bool there = std::filesystem::exists(socket, error);
@@ -223,10 +441,12 @@ Result<ApiReply> call_api(const std::filesystem::path& socket, const std::string
   httplib::Client client(name.text(), 80);
   client.set_address_family(AF_UNIX);
   client.set_connection_timeout(2, 0);
-  client.set_read_timeout(patience.count(), 0);
-  client.set_default_headers({{"Host", "localhost"}});
-  const auto result = method == "GET" ? client.Get(path) : client.Post(path, body, "application/json");
+  client.set_read_timeout(call.patience.count(), 0);
+  std::string streamed;
+  const auto result = client.send(request_of(call, streamed));
   if (!result) {
+    if (call.on_event && !streamed.empty())
+      return ApiReply{200, {}, {}};  // its reader has had enough, or the node ended
     if (result.error() == httplib::Error::Connection) {
       return Error{Code::not_found,
                    "no node runs in " + folder +
@@ -235,7 +455,10 @@ Result<ApiReply> call_api(const std::filesystem::path& socket, const std::string
     return Error{Code::unavailable,
                  "the node in " + folder + " does not answer (" + httplib::to_string(result.error()) + ")"};
   }
-  return ApiReply{result->status, result->body, result->get_header_value("Content-Type")};
+  ApiReply reply{result->status, call.on_event ? streamed : result->body, result->get_header_value("Content-Type")};
+  auto tag = result->get_header_value("ETag");
+  if (tag.size() > 2) reply.etag = tag.substr(1, tag.size() - 2);
+  return reply;
 }
 
 }  // namespace landfall

@@ -5,7 +5,10 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
+#include <string_view>
+#include <vector>
 
 #include "eventlog/loop.h"
 #include "schemas/limits.h"
@@ -14,18 +17,51 @@
 namespace landfall {
 
 struct ApiRequest {
-  std::string method, path;  // path without the query
+  std::string method, path;  // path without the query, percent-decoded
   std::map<std::string, std::string> query;
   std::string body, content_type;
+  std::optional<std::string> if_match;  // without quotes
+  bool wants_events = false;            // Accept: text/event-stream
+  // Who asks: the name in the token that was shown, or over the unix socket what the caller says (it is the node's own
+  // user), else "local". Over TCP without tokens: "api".
+  std::string actor;
+};
+
+// Server-sent events on their way to one client (HTML Living Standard, 9.2). Any thread.
+class ApiStream {
+ public:
+  // False once nobody listens any more, or where the client was too slow for api_stream_bytes_max: the stream is over.
+  bool send(std::string_view event, std::string_view data);
+  void end();
+  bool over() const;
+
+ private:
+  friend class HttpApi;
+  struct Impl;
+  ApiStream();
+  std::shared_ptr<Impl> impl_;
 };
 
 struct ApiReply {
   int status = 200;
   std::string body, content_type = "application/json";
+  std::map<std::string, std::string> headers = {};
+  std::optional<std::string> etag = {};  // without quotes
+  // Set instead of a body: called on the loop thread once the client is there, to send what is now and to be kept.
+  std::function<void(ApiStream)> stream = {};
 };
 
 // An error as RFC 9457 has it; `detail` names the thing and the remedy.
 ApiReply problem(int status, const std::string& title, const std::string& detail);
+
+// Who may use the API over TCP.
+struct ApiToken {
+  std::string name, sha256_hex;  // of the token
+  enum class Role : std::uint8_t { reader, operator_ } role = Role::reader;
+};
+// Lines "<name> reader|operator <sha256 of the token, hex>"; '#' begins a comment. Errors: `not_found`, `denied` where others
+// than its owner may write it, `out_of_range` naming the line.
+Result<std::vector<ApiToken>> load_api_tokens(const std::filesystem::path& file);
 
 struct HttpApiOptions {
   std::filesystem::path socket;  // unix socket, mode 0600; one left by a killed process is replaced
@@ -33,6 +69,10 @@ struct HttpApiOptions {
   std::uint16_t tcp_port = 0;
   std::size_t body_bytes_max = event_payload_bytes_max * 2;            // JSON around a payload; beyond: 413
   std::chrono::milliseconds answer_within = std::chrono::seconds(10);  // beyond: 504
+  // Where there are any, TCP requests need one: "Authorization: Bearer <token>". A reader may only GET.
+  std::vector<ApiToken> tokens = {};
+  // Told of each refusal, on the loop thread: who (if known), what, from where.
+  std::function<void(const std::string& actor, const std::string& what)> on_refused = {};
 };
 
 // The node's HTTP face: cpp-httplib's threads accept, parse and wait; every request is answered on the loop. A request
@@ -59,7 +99,24 @@ class HttpApi {
 
 // A call to a running node over its unix socket, from another process. Blocks. Errors: `not_found` where no node runs
 // in `socket`'s folder, `denied` where the socket is another user's, `unavailable` where it does not answer.
-Result<ApiReply> call_api(const std::filesystem::path& socket, const std::string& method, const std::string& path,
-                          const std::string& body = {}, std::chrono::seconds patience = std::chrono::seconds(15));
+struct ApiCall {
+  std::string method = "GET", path, body, content_type = "application/json";
+  std::optional<std::string> if_match = {};
+  std::string actor = {};
+  std::chrono::seconds patience = std::chrono::seconds(15);
+  // Set: asks for server-sent events and is called with each (event, data) until it returns false or the node ends.
+  std::function<bool(std::string_view event, std::string_view data)> on_event = {};
+};
+Result<ApiReply> call_api(const std::filesystem::path& socket, const ApiCall& call);
+inline Result<ApiReply> call_api(const std::filesystem::path& socket, const std::string& method,
+                                 const std::string& path, const std::string& body = {},
+                                 std::chrono::seconds patience = std::chrono::seconds(15)) {
+  ApiCall call{method, path, body};
+  call.patience = patience;
+  return call_api(socket, call);
+}
+
+// Text as one segment of a URL's path.
+std::string url_segment(std::string_view text);
 
 }  // namespace landfall

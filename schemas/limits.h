@@ -89,6 +89,29 @@ inline constexpr std::chrono::milliseconds ring_wait{2000};
 inline constexpr std::size_t mqtt_payload_bytes_max =
     event_payload_bytes_max;                                // beyond: refused, counted, logged once a minute
 inline constexpr std::size_t dedupe_window_events = 65536;  // oldest id forgotten first
+// Requests handed over and not done. At the bound the ring is not read on.
+inline constexpr std::size_t mqtt_requests_max = 256;
+// Refused connects, publishes and subscriptions that become audit events. Beyond: counted in the next one.
+inline constexpr int mqtt_refusal_notices_per_second = 5;
+// Clients without subscription that are remembered, and devices of each. Beyond: the oldest is forgotten.
+inline constexpr std::size_t mqtt_deaf_clients_max = 1024;
+inline constexpr std::size_t mqtt_deaf_devices_max = 256;
+// Who may connect, and further topics of each. Beyond: set_access refuses with out_of_range.
+inline constexpr std::size_t broker_clients_max = 10000;
+inline constexpr std::size_t broker_client_topics_max = 64;
+inline constexpr std::size_t broker_rules_max = 256;
+// Of a password's hash: computed on the broker's only thread at each connect. Beyond: refused with out_of_range.
+inline constexpr int mqtt_password_iterations_max = 100'000;
+// What the edge's own client keeps while the broker is away. Beyond: the oldest that is not retained is dropped and
+// counted, then the oldest.
+inline constexpr std::size_t mqtt_client_queue_messages_max = 10000;
+inline constexpr std::size_t mqtt_client_queue_bytes_max = 8 << 20;
+
+// Server-sent events: listeners at once (beyond: 503) and what waits for a slow one (beyond: its stream ends, it comes back
+// and reads what is).
+inline constexpr std::size_t api_streams_max = 12;
+inline constexpr std::size_t api_stream_bytes_max = 1 << 20;
+inline constexpr std::size_t api_tokens_max = 256;
 
 // Kafka, per shard. What is read ahead of the transaction: beyond, the log is not read on.
 inline constexpr std::size_t kafka_prefetch_bytes_max = 8 << 20;
