@@ -6,6 +6,7 @@
 #include <string_view>
 
 #include "schemas/chunk.h"
+#include "schemas/hybrid_time.h"
 #include "schemas/ids.h"
 
 // Where things lie in the Store. Worked bytes are in README.md. Private to this folder.
@@ -34,9 +35,31 @@ struct IndexKey {
 };
 std::optional<IndexKey> parse_index_key(std::string_view key);
 
+// state: stream u8 | object | 0x00 | path | 0x00 | handle u32 BE | seq u64 BE -> time u64 LE | clock u8 | value
+// One row per live write, under the dot of the event that put it. Neither object nor path holds a 0x00.
+std::string state_prefix(Stream stream, std::string_view object);  // of all rows of an object
+std::string state_key(Stream stream, std::string_view object, std::string_view path, Handle handle, std::uint64_t seq);
+void set_state_handle(std::string& key, Handle handle);  // for keys made before the run had one
+struct StateKey {
+  Stream stream;
+  std::string_view object, path;
+  Handle handle;
+  std::uint64_t seq;
+};
+std::optional<StateKey> parse_state_key(std::string_view key);
+std::string state_value(HybridTime time, ClockClass clock, std::string_view value);
+struct StateValue {
+  HybridTime time;
+  ClockClass clock;
+  std::string_view value;
+};
+std::optional<StateValue> parse_state_value(std::string_view value);
+
 // meta: "c/" handle u32 BE | stream u8 -> clock u64 LE | ReceivedContext::encode_entry
 //       "r/" handle u32 BE             -> node (16) | counter u32 LE | nonce u32 LE | flags u8 (1: opened here) | RunStart
 //       "t/" node (16) | counter u32 LE | nonce u32 LE -> nothing: that this run has two histories is in the audit
+//       "p/" node (16) | counter u32 BE | nonce u32 BE | stream u8 | seq u64 BE | object | 0x00 | path -> nothing: this
+//            write is superseded and has not come. By name, not handle: the run may never come
 //       "x/" ...                       the callers' own
 // clock is the hybrid clock when the row was written: a later open goes on above the highest.
 std::string context_key(Handle handle, Stream stream);
@@ -44,6 +67,13 @@ inline constexpr std::string_view fork_prefix = "t/";
 std::string fork_key(const RunId& run);
 std::optional<RunId> parse_fork_key(std::string_view key);
 std::string run_key(Handle handle);
+inline constexpr std::string_view pending_prefix = "p/";
+std::string pending_key(const Dot& dot, std::string_view target);  // target: object | 0x00 | path
+struct PendingKey {
+  Dot dot;
+  std::string_view target;
+};
+std::optional<PendingKey> parse_pending_key(std::string_view key);
 
 std::uint32_t read_u32_be(std::string_view from);
 void append_u32_le(std::string& to, std::uint32_t value);

@@ -119,6 +119,7 @@ Status LogImpl::open() {
   if (!stored) return std::move(stored).error();
   clock_ = HybridClock(stored->clock);
   received_ = std::move(stored->context);
+  LANDFALL_TRY(pending_writes_.load(store_));
 
   std::optional<RunId> parent;
   if (const RunTable::Run* last = runs_.last_opened_here()) parent = last->id;
@@ -187,7 +188,7 @@ void LogImpl::note_fork(const RunId& run) {
   });
 }
 
-LogImpl::StreamState& LogImpl::state(const RunStream& of) {
+LogImpl::StreamState& LogImpl::stream_state(const RunStream& of) {
   auto at = streams_.find(of);
   if (at != streams_.end()) return at->second;
   if (streams_.size() >= stream_states_max) {
@@ -235,6 +236,7 @@ void LogImpl::submit(Prepared prepared, std::function<void(Status)> done) {
 #else
   add_context_row(of, batch);
 #endif
+  change_state(of, header.first, header.last, prepared.delta, batch);
   for (Meta& meta : prepared.meta) batch.put(Table::meta, std::move(meta.key), std::move(meta.value));
 
   const std::uint64_t base = planned_.base(of);
@@ -246,17 +248,15 @@ void LogImpl::submit(Prepared prepared, std::function<void(Status)> done) {
   batch.put(Table::chunks, layout::chunk_key(run->handle, of.stream, header.last), std::move(prepared.bytes));
   note_fork(of.run);
   if (prepared.start) note_fork(prepared.start->parent);
-  state(of).in_flight.push_back({header.first, header.last, header.chain_before, header.chain_after});
+  stream_state(of).in_flight.push_back({header.first, header.last, header.chain_before, header.chain_after});
   ++submitted_;
-  auto complete = [this, alive = alive_, prepared = std::move(prepared),
+  auto complete = [this, alive = alive_, header, objects = std::move(prepared.delta.objects),
                    done = std::move(done)](Status status) mutable {
     if (!*alive) return;
-    committed(prepared, status);
-    if (!*alive) return;
-    done(status);
-    if (!*alive) return;
-    if (status.ok()) notify({prepared.header.of, prepared.header.first, prepared.header.last});
-    if (*alive) release_waiters();
+    committed(header, status);
+    std::optional<Range> range;
+    if (status) range = Range{header.of, header.first, header.last};
+    tell_later({std::move(status), std::move(done), range, std::move(objects)});
   };
 #ifdef LANDFALL_MUTANT_ACK_BEFORE_COMMIT  // tests/sim must notice
   later([complete]() mutable { complete(ok()); });
@@ -273,10 +273,8 @@ void LogImpl::add_context_row(const RunStream& of, Batch& batch) const {
   batch.put(Table::meta, layout::context_key(runs_.find(of.run)->handle, of.stream), value + planned_.encode_entry(of));
 }
 
-void LogImpl::committed(const Prepared& prepared, const Status& status) {
-  const ChunkHeader& header = prepared.header;
-  ++completed_;
-  StreamState& stream = state(header.of);
+void LogImpl::committed(const ChunkHeader& header, const Status& status) {
+  StreamState& stream = stream_state(header.of);
   auto at = std::find_if(stream.in_flight.begin(), stream.in_flight.end(),
                          [&](const InFlight& f) { return f.last == header.last; });
   LANDFALL_CHECK(at != stream.in_flight.end());
@@ -289,6 +287,30 @@ void LogImpl::committed(const Prepared& prepared, const Status& status) {
   stream.in_flight.erase(at);
 }
 
+void LogImpl::tell_later(Finished finished) {
+  finished_.push_back(std::move(finished));
+  if (tell_posted_) return;
+  tell_posted_ = true;
+  later([this] {
+    tell_posted_ = false;
+    tell();
+  });
+}
+
+void LogImpl::tell() {
+  auto alive = alive_;
+  while (*alive && !finished_.empty()) {
+    Finished finished = std::move(finished_.front());
+    finished_.pop_front();
+    ++completed_;
+    finished.done(finished.status);
+    if (*alive && finished.range) notify(subscribers_, finished.range->of.stream, *finished.range);
+    if (*alive && finished.range && !finished.objects.empty())
+      notify(watchers_, finished.range->of.stream, Changed{*finished.range, std::move(finished.objects)});
+    if (*alive) release_waiters();
+  }
+}
+
 void LogImpl::release_waiters() {
   while (!waiters_.empty() && waiters_.begin()->first <= completed_) {
     auto task = std::move(waiters_.begin()->second);
@@ -299,17 +321,18 @@ void LogImpl::release_waiters() {
   }
 }
 
-void LogImpl::notify(const Range& range) {
+template <class What>
+void LogImpl::notify(const Followers<What>& followers, Stream stream, const What& what) {
   std::vector<Subscription> ids;
-  for (const auto& [id, subscriber] : subscribers_) {
-    if ((subscriber.first >> static_cast<int>(range.of.stream) & 1) != 0) ids.push_back(id);
+  for (const auto& [id, follower] : followers) {
+    if ((follower.first >> static_cast<int>(stream) & 1) != 0) ids.push_back(id);
   }
   auto alive = alive_;
   for (Subscription id : ids) {
-    auto at = subscribers_.find(id);
-    if (at == subscribers_.end()) continue;
+    auto at = followers.find(id);
+    if (at == followers.end()) continue;
     auto call = at->second.second;  // may unsubscribe itself
-    (*call)(range);
+    (*call)(what);
     if (!*alive) return;
   }
 }
@@ -329,10 +352,8 @@ void LogImpl::put_meta(std::vector<Meta> meta, std::function<void(Status)> done)
   ++submitted_;
   store_.commit(std::move(batch), [this, alive = alive_, done = std::move(done)](Status status) {
     if (!*alive) return;
-    ++completed_;
     if (!status && !failed_) failed_ = status.error();
-    done(std::move(status));
-    if (*alive) release_waiters();
+    tell_later({std::move(status), std::move(done), std::nullopt, {}});
   });
 }
 
@@ -354,7 +375,6 @@ Result<std::vector<Log::StoredChunk>> LogImpl::read(const RunStream& of, std::ui
                              if (!at || at->handle != run->handle || at->stream != of.stream) return false;
                              Result<ChunkHeader> header = header_of(key, value);
                              if (!header) return bad = std::move(header).error(), false;
-                             // The store may show a batch before its completion has reached us: then it is not yet A1.
                              if (!received_.contains(of, header->first, header->last)) return true;
                              bytes += value.size();
                              chunks.push_back({std::move(*header), std::string(value)});

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "crdt/entry.h"
 #include "crdt/received_context.h"
 #include "eventlog/loop.h"
 #include "eventlog/store.h"
@@ -92,6 +93,20 @@ class Log {
   using VisitChunk = std::function<bool(const StoredChunk&)>;
   virtual Status find(std::string_view subject_prefix, const VisitChunk& visit) const = 0;
 
+  // ---- state: what all events of kind change amount to (crdt/state.h); rides in the batch of their chunk
+
+  // What is live of one object of a stream; nothing for one that nobody wrote, or that was deleted. Errors: `disk`,
+  // `corrupt`.
+  virtual Result<Entries> state(Stream stream, std::string_view object) const = 0;
+  // Names of objects with live entries that begin with `prefix` and come after `after`, ordered, at most `limit`.
+  virtual Result<std::vector<std::string>> objects(Stream stream, std::string_view prefix, std::string_view after,
+                                                   std::size_t limit) const = 0;
+  // Of all live entries of a stream (state_digest.h): equal received contexts, equal digests. Costs a read of the objects
+  // changed since it was last asked.
+  virtual Result<Digest> state_digest(Stream stream) = 0;
+  // Writes that are superseded and have not come.
+  virtual std::size_t pending_supersedes() const = 0;
+
   // ---- following
 
   struct Range {
@@ -102,6 +117,13 @@ class Log {
   // `notify` runs on the loop after each commit, for every range that became A1 in a stream of `streams` (bit per
   // stream), own and foreign. Readers then use read().
   virtual Subscription subscribe(std::uint8_t streams, std::function<void(const Range&)> notify) = 0;
+  // The same for changes of state: called once per committed chunk that held change events, with the names of the objects
+  // they changed, ordered.
+  struct Changed {
+    Range range;
+    std::vector<std::string> objects;
+  };
+  virtual Subscription watch(std::uint8_t streams, std::function<void(const Changed&)> notify) = 0;
   virtual void unsubscribe(Subscription subscription) = 0;
 
   // Bytes accepted by append and ingest and not yet A1.

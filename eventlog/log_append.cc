@@ -21,6 +21,7 @@ struct LogImpl::OwnJob {
   std::size_t rows_bytes;
   ChunkHeader header;
   std::string bytes;
+  StateDelta delta;
   std::shared_ptr<Lane> lane;
 
   void hash() {
@@ -30,6 +31,11 @@ struct LogImpl::OwnJob {
   }
   void encode() {
     bytes = encode_chunk(header, gathered.rows);
+    if (gathered.changes) {
+      Result<StateDelta> made = make_state_delta(header.of, header.first, gathered.rows);
+      LANDFALL_CHECK(made.ok());  // as check_change found
+      delta = std::move(*made);
+    }
     gathered.rows = std::string();
   }
 };
@@ -45,7 +51,7 @@ void LogImpl::accept(Stream stream, std::span<const Event> events, std::vector<M
   if (status && pending_bytes_ > log_pending_bytes_max) {
     status = Error{Code::unavailable, "log: " + std::to_string(pending_bytes_ >> 20) + " MiB wait for the disk"};
   }
-  if (status) status = encode(events);
+  if (status) status = encode(stream, events);
   if (!status) {
     return later([done = std::move(done), error = std::move(status).error()] { done(error); });
   }
@@ -55,15 +61,17 @@ void LogImpl::accept(Stream stream, std::span<const Event> events, std::vector<M
 }
 
 // All of the call or nothing: rows go to scratch_ first.
-Status LogImpl::encode(std::span<const Event> events) {
+Status LogImpl::encode(Stream stream, std::span<const Event> events) {
   scratch_.clear();
   scratch_rows_.clear();
   const std::int64_t now = loop_.unix_ms();
+  std::uint64_t seq = own_[static_cast<std::size_t>(stream)].next_seq;
   for (const Event& given : events) {
     Event event = given;
     event.time = clock_.tick(now);
     event.clock = options_.clock;
     LANDFALL_TRY(encode_row(event, scratch_));
+    LANDFALL_TRY(check_change(event, seq++));
     scratch_rows_.push_back({scratch_.size(), event.time});
   }
   return ok();
@@ -87,7 +95,10 @@ void LogImpl::gather(Stream stream, std::span<const Event> events, std::vector<M
     Gathered& g = own.waiting.back();
     std::size_t n = 1;
     while (n < rest && fits(g, n + 1, scratch_rows_[i + n].end)) ++n;
-    for (std::size_t k = i; k < i + n; ++k) g.subjects.add(events[k].subject);
+    for (std::size_t k = i; k < i + n; ++k) {
+      g.subjects.add(events[k].subject);
+      g.changes |= events[k].kind == Kind::change;
+    }
     g.rows.append(scratch_, from, scratch_rows_[i + n - 1].end - from);
     g.time_min = std::min(g.time_min, scratch_rows_[i].time);
     g.time_max = scratch_rows_[i + n - 1].time;
@@ -147,7 +158,7 @@ void LogImpl::start(Stream stream, Gathered gathered) {
   job->header.time_max = gathered.time_max;
   job->rows_bytes = gathered.rows.size();
   job->gathered = std::move(gathered);
-  job->lane = state(job->header.of).lane;
+  job->lane = stream_state(job->header.of).lane;
   ++own_[static_cast<std::size_t>(stream)].started;
   if (job->lane->jobs++ == 0 && job->rows_bytes < inline_rows_bytes) {
     job->hash();
@@ -185,7 +196,7 @@ void LogImpl::finish_own(const std::shared_ptr<OwnJob>& job) {
   std::optional<RunStart> run_start;
   if (header->of.stream == Stream::control && header->first == 1) run_start = runs_.find(run_)->start;
   submit({std::move(*header), std::move(job->bytes), std::move(job->gathered.subjects), std::move(job->gathered.meta),
-          std::move(run_start)},
+          std::move(run_start), std::move(job->delta)},
          std::move(end));
 }
 

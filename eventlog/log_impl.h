@@ -10,9 +10,12 @@
 
 #include "eventlog/chain.h"
 #include "eventlog/log.h"
+#include "eventlog/pending_writes.h"
 #include "eventlog/run_table.h"
+#include "eventlog/state_delta.h"
 
-// The one implementation of Log, spread over log.cc (open, read, follow), log_append.cc and log_ingest.cc. Private.
+// The one implementation of Log, spread over log.cc (open, read, follow), log_append.cc, log_ingest.cc and
+// log_state.cc. Private.
 
 namespace landfall {
 
@@ -48,8 +51,18 @@ class LogImpl final : public Log {
   Result<std::vector<StoredChunk>> read(const RunStream& of, std::uint64_t from, std::size_t bytes_max) const override;
   Status find(std::string_view subject_prefix, const VisitChunk& visit) const override;
 
+  Result<Entries> state(Stream stream, std::string_view object) const override;
+  Result<std::vector<std::string>> objects(Stream stream, std::string_view prefix, std::string_view after,
+                                           std::size_t limit) const override;
+  Result<Digest> state_digest(Stream stream) override;
+  std::size_t pending_supersedes() const override { return pending_writes_.size(); }
+
   Subscription subscribe(std::uint8_t streams, std::function<void(const Range&)> notify) override;
-  void unsubscribe(Subscription subscription) override { subscribers_.erase(subscription); }
+  Subscription watch(std::uint8_t streams, std::function<void(const Changed&)> notify) override;
+  void unsubscribe(Subscription subscription) override {
+    subscribers_.erase(subscription);
+    watchers_.erase(subscription);
+  }
   std::size_t pending_bytes() const override { return pending_bytes_; }
 
  private:
@@ -82,6 +95,7 @@ class LogImpl final : public Log {
     std::uint64_t first = 0, count = 0;
     HybridTime time_min{~0ull}, time_max;
     SubjectSet subjects;
+    bool changes = false;  // holds change events
     std::vector<Meta> meta;
     std::vector<Ending> endings;
   };
@@ -97,12 +111,22 @@ class LogImpl final : public Log {
     SubjectSet subjects;
     std::vector<Meta> meta;
     std::optional<RunStart> start;  // the chunk holds its run's first event
+    StateDelta delta;
   };
+  // A commit that is through, and what is to be told of it.
+  struct Finished {
+    Status status;
+    std::function<void(Status)> done;
+    std::optional<Range> range;  // of a chunk that became A1
+    std::vector<std::string> objects;
+  };
+  template <class What>
+  using Followers = std::map<Subscription, std::pair<std::uint8_t, std::shared_ptr<std::function<void(const What&)>>>>;
   struct OwnJob;
   struct IngestJob;
 
   // log.cc
-  StreamState& state(const RunStream& of);
+  StreamState& stream_state(const RunStream& of);
   Result<std::optional<ChunkHeader>> holding(const RunStream& of, std::uint64_t seq) const;
   Result<std::string> find_loss(std::optional<RunId>& parent, bool& parent_lost) const;
   Status name_parent(const RunId& parent, RunStart& start) const;
@@ -110,8 +134,11 @@ class LogImpl final : public Log {
   void add_context_row(const RunStream& of, Batch& batch) const;
   Status load_forks();
   void note_fork(const RunId& run);
-  void committed(const Prepared& prepared, const Status& status);
-  void notify(const Range& range);
+  void committed(const ChunkHeader& header, const Status& status);
+  void tell_later(Finished finished);
+  void tell();
+  template <class What>
+  void notify(const Followers<What>& followers, Stream stream, const What& what);
   void release_waiters();
   void later(std::function<void()> task);
 
@@ -121,7 +148,7 @@ class LogImpl final : public Log {
     HybridTime time;
   };
   void accept(Stream stream, std::span<const Event> events, std::vector<Meta> meta, OnAppended done);
-  Status encode(std::span<const Event> events);
+  Status encode(Stream stream, std::span<const Event> events);
   void gather(Stream stream, std::span<const Event> events, std::vector<Meta> meta, OnAppended done);
   bool may_start(const OwnStream& own) const;
   void flush_soon();
@@ -140,6 +167,11 @@ class LogImpl final : public Log {
   Result<std::optional<Digest>> chain_known_at(const RunStream& of, std::uint64_t seq);
   void finish_ingest(const std::shared_ptr<IngestJob>& job, const Status& status);
 
+  // log_state.cc
+  Status check_change(const Event& event, std::uint64_t own_seq) const;
+  Status check_pending(const std::vector<Prepared>& parts) const;
+  void change_state(const RunStream& of, std::uint64_t first, std::uint64_t last, StateDelta& delta, Batch& batch);
+
   Loop& loop_;
   Store& store_;
   LogOptions options_;
@@ -149,9 +181,10 @@ class LogImpl final : public Log {
   bool degraded_ = false;
   std::optional<Error> failed_;  // the store's first failure: the log is finished
 
-  ReceivedContext received_;  // what is A1
-  ReceivedContext planned_;   // with what was given to the store: the next batch carries this
-  std::set<RunId> forks_;     // runs whose two histories are in the audit, or on their way there
+  ReceivedContext received_;      // what is A1
+  ReceivedContext planned_;       // with what was given to the store: the next batch carries this
+  std::set<RunId> forks_;         // runs whose two histories are in the audit, or on their way there
+  PendingWrites pending_writes_;  // with what was given to the store
   std::map<RunStream, StreamState> streams_;
   std::array<OwnStream, stream_count> own_;
   std::size_t pending_bytes_ = 0;
@@ -161,11 +194,15 @@ class LogImpl final : public Log {
   Loop::Lane next_lane_ = 1;
   ChainHasher hasher_;  // for the loop thread; lanes have their own
 
-  // Commits complete in the order in which they were submitted.
+  // Commits complete in the order in which they were submitted. The store shows all that it made durable together at
+  // once: callers hear of none before received_ has all, so that what they read belongs to one set of events.
+  std::deque<Finished> finished_;
+  bool tell_posted_ = false;
   std::uint64_t submitted_ = 0, completed_ = 0;
   std::multimap<std::uint64_t, std::function<void()>> waiters_;  // for commit number
 
-  std::map<Subscription, std::pair<std::uint8_t, std::shared_ptr<std::function<void(const Range&)>>>> subscribers_;
+  Followers<Range> subscribers_;
+  Followers<Changed> watchers_;
   Subscription next_subscription_ = 1;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };

@@ -22,6 +22,7 @@ struct LogImpl::IngestJob {
   DecodedChunk decoded;
   SubjectSet subjects;
   std::optional<RunStart> start;
+  StateDelta delta;
   HybridTime believed;  // highest stamp of a clock that may be believed
   ClockClass believed_class = ClockClass::untrusted;
 
@@ -37,10 +38,13 @@ struct LogImpl::IngestJob {
 
   Status read_rows(const DecodedChunk& chunk) {
     RowReader reader(chunk.rows);
+    StateDeltaMaker changes(chunk.header.of);
     for (std::uint64_t seq = chunk.header.first; seq <= chunk.header.last; ++seq) {
       Result<Event> event = decode_row(reader.next());
       if (!event) return std::move(event).error();
       subjects.add(event->subject);
+      if (Status added = changes.add(seq, *event); !added)
+        return std::move(added).error().in(to_string(Dot{chunk.header.of.run, chunk.header.of.stream, seq}));
       if (event->clock != ClockClass::untrusted && event->time > believed)
         believed = event->time, believed_class = event->clock;
       if (chunk.header.of.stream != Stream::control || seq != 1) continue;
@@ -50,6 +54,7 @@ struct LogImpl::IngestJob {
       if (!run_start) return std::move(run_start).error();
       start = std::move(*run_start);
     }
+    delta = changes.take();
     return ok();
   }
 };
@@ -67,7 +72,7 @@ void LogImpl::ingest(std::string chunk, OnIngested done) {
   job->counted = chunk.size();
   job->bytes = std::move(chunk);
   job->done = std::move(done);
-  job->lane = state(header->of).lane;
+  job->lane = stream_state(header->of).lane;
   pending_bytes_ += job->counted;
   if (job->lane->jobs++ == 0 && header->rows_bytes < inline_rows_bytes) {
     job->prove();
@@ -88,6 +93,9 @@ void LogImpl::admit(const std::shared_ptr<IngestJob>& job) {
   if (failed_) return refuse(*failed_);
   if (!job->status) return refuse(job->status.error());
   Result<std::vector<Prepared>> parts = fit(*job);
+  if (parts) {
+    if (Status bounded = check_pending(*parts); !bounded) return refuse(bounded.error());
+  }
   // A few hundred bytes on the wire may be 770 KiB of rows, and thousands of chunks may wait for one commit.
   job->decoded.rows = std::string();
   if (!parts) return refuse(parts.error());
@@ -130,7 +138,8 @@ Result<std::vector<LogImpl::Prepared>> LogImpl::fit(IngestJob& job) {
   if (all_new) {
     LANDFALL_TRY(check_gap_before(header));
     LANDFALL_TRY(check_neighbours(header));
-    parts.push_back({header, std::move(job.bytes), std::move(job.subjects), {}, std::move(job.start)});
+    parts.push_back(
+        {header, std::move(job.bytes), std::move(job.subjects), {}, std::move(job.start), std::move(job.delta)});
     return parts;
   }
   LANDFALL_TRY(check_overlap(header));
@@ -141,8 +150,20 @@ Result<std::vector<LogImpl::Prepared>> LogImpl::fit(IngestJob& job) {
     if (!cut_header) return std::move(cut_header).error();
     LANDFALL_TRY(check_gap_before(*cut_header));
     LANDFALL_TRY(check_neighbours(*cut_header));
-    parts.push_back(
-        {std::move(*cut_header), std::move(*cut), job.subjects, {}, range.first == 1 ? job.start : std::nullopt});
+    StateDelta delta;
+    if (!job.delta.empty()) {  // what is here of the chunk counts as any other event
+      Result<DecodedChunk> rows = decode_chunk(*cut);
+      if (!rows) return std::move(rows).error();
+      Result<StateDelta> made = make_state_delta(header.of, range.first, rows->rows);
+      if (!made) return std::move(made).error();
+      delta = std::move(*made);
+    }
+    parts.push_back({std::move(*cut_header),
+                     std::move(*cut),
+                     job.subjects,
+                     {},
+                     range.first == 1 ? job.start : std::nullopt,
+                     std::move(delta)});
   }
   return parts;
 }
@@ -179,7 +200,7 @@ Status LogImpl::check_neighbours(const ChunkHeader& header) {
     if (*before && **before != header.chain_before) return fork(header.first);
   }
   if (!planned_.contains(Dot{of.run, of.stream, header.last + 1})) return ok();
-  for (const InFlight& f : state(of).in_flight) {
+  for (const InFlight& f : stream_state(of).in_flight) {
     if (f.first == header.last + 1) return f.before == header.chain_after ? ok() : Status(fork(f.first));
   }
   Result<std::optional<ChunkHeader>> after = holding(of, header.last + 1);
@@ -191,7 +212,7 @@ Status LogImpl::check_neighbours(const ChunkHeader& header) {
 
 // The chain after `seq` as far as it can be told: none for a seq that is not here or lies inside a chunk in flight.
 Result<std::optional<Digest>> LogImpl::chain_known_at(const RunStream& of, std::uint64_t seq) {
-  const StreamState& stream = state(of);
+  const StreamState& stream = stream_state(of);
   if (stream.newest && stream.newest->last == seq) return std::optional(stream.newest->after);
   // From the newest on: that is the one a chunk nearly always follows.
   for (auto f = stream.in_flight.rbegin(); f != stream.in_flight.rend(); ++f) {

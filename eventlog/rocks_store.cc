@@ -146,6 +146,7 @@ class RocksStore final : public Store {
       LANDFALL_TRY(scan(static_cast<Table>(i), {}, Order::forward, [this](auto, auto) { return was_empty_ = false; }));
     }
     if (!options_.read_only && anchor_.missing() && was_empty_) LANDFALL_TRY(anchor_.create());
+    if (!options_.read_only) shown_ = db_->GetSnapshot();
     if (!options_.read_only) writer_ = std::thread([this] { write_groups(); });
     return ok();
   }
@@ -161,6 +162,8 @@ class RocksStore final : public Store {
       wake_.notify_one();
       writer_.join();
     }
+    for (const rocksdb::Snapshot* snapshot : taken_) db_->ReleaseSnapshot(snapshot);
+    if (shown_ != nullptr) db_->ReleaseSnapshot(shown_);
     for (auto* handle : handles_) db_->DestroyColumnFamilyHandle(handle);
     if (db_) db_->Close().PermitUncheckedError();
   }
@@ -178,7 +181,9 @@ class RocksStore final : public Store {
 
   Result<std::string> get(Table table, std::string_view key) const override {
     std::string value;
-    rocksdb::Status status = db_->Get(rocksdb::ReadOptions(), family(table), slice(key), &value);
+    rocksdb::ReadOptions read;
+    read.snapshot = shown_;
+    rocksdb::Status status = db_->Get(read, family(table), slice(key), &value);
     if (status.IsNotFound())
       return Error{Code::not_found, std::string(table_names[static_cast<int>(table)]) + ": no such key"};
     if (!status.ok()) return to_error(status, options_.directory);
@@ -187,6 +192,7 @@ class RocksStore final : public Store {
 
   Status scan(Table table, std::string_view from, Order order, const Visit& visit) const override {
     rocksdb::ReadOptions read;
+    read.snapshot = shown_;
     read.fill_cache = table != Table::chunks;  // a resync must not push everything else out
     std::unique_ptr<rocksdb::Iterator> it(db_->NewIterator(read, family(table)));
     if (order == Order::forward) {
@@ -290,20 +296,37 @@ class RocksStore final : public Store {
     if (group.empty() && (!failed_ || told_)) return;
     std::optional<Error> fatal = failed_ && !told_ ? failed_ : std::nullopt;
     told_ = told_ || failed_.has_value();
-    loop_.post([this, alive = alive_, group = std::make_shared<Group>(std::move(group)), error = failed_, fatal] {
-      for (Waiting& waiting : *group) {
-        if (!*alive) return;
-        --waiting_;
-        waiting.done(error ? Status(*error) : ok());
-      }
-      if (*alive && fatal && options_.on_fatal) options_.on_fatal(*fatal);
-    });
+    const bool readable = !failed_;
+    if (readable) {
+      const rocksdb::Snapshot* snapshot = db_->GetSnapshot();
+      std::lock_guard lock(mutex_);
+      taken_.push_back(snapshot);
+    }
+    loop_.post(
+        [this, alive = alive_, group = std::make_shared<Group>(std::move(group)), error = failed_, fatal, readable] {
+          if (*alive && readable) show_next();
+          for (Waiting& waiting : *group) {
+            if (!*alive) return;
+            --waiting_;
+            waiting.done(error ? Status(*error) : ok());
+          }
+          if (*alive && fatal && options_.on_fatal) options_.on_fatal(*fatal);
+        });
+  }
+
+  // Reads go on with what this group made durable.
+  void show_next() {
+    db_->ReleaseSnapshot(shown_);
+    std::lock_guard lock(mutex_);
+    shown_ = taken_.front();
+    taken_.pop_front();
   }
 
   Loop& loop_;
   RocksStoreOptions options_;
   bool was_empty_ = false;
   std::size_t waiting_ = 0;                                     // loop thread
+  const rocksdb::Snapshot* shown_ = nullptr;                    // loop thread: what reads see; none: all
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);  // loop thread
   std::shared_ptr<rocksdb::Cache> cache_;
   std::vector<rocksdb::ColumnFamilyHandle*> handles_;
@@ -318,6 +341,7 @@ class RocksStore final : public Store {
   std::mutex mutex_;
   std::condition_variable wake_;
   std::deque<Waiting> queue_;
+  std::deque<const rocksdb::Snapshot*> taken_;  // after a group each, not yet shown
   bool stopping_ = false;
   std::thread writer_;
 };

@@ -51,8 +51,8 @@ class Store {
   virtual ~Store() = default;
 
   // Applies `batch` in submission order, then calls `done` on the loop thread, once, after the data survives power loss
-  // (WAL fsync), in submission order. Commits that wait together share one fsync. Reads see a batch once its `done` has been posted, not
-  // necessarily before.
+  // (WAL fsync), in submission order. Commits that wait together share one fsync: reads see them
+  // all from the first `done` of theirs on, and none before.
   //
   // Errors passed to `done`: `disk`. After the first `disk` error every later commit fails with it until the process
   // restarts: a failed fsync is never retried.

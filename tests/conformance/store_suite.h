@@ -108,6 +108,25 @@ TYPED_TEST_P(StoreSuite, CompletesInSubmissionOrderAndNeverInsideTheCall) {
   EXPECT_EQ(this->get(Table::state, "last"), "49");
 }
 
+TYPED_TEST_P(StoreSuite, ReadsSeeNothingBeforeItsCompletion) {
+  this->put(Table::state, "k", "old");
+  int completed = 0;
+  for (int i = 0; i < 2; ++i) {
+    Batch batch;
+    batch.put(Table::state, "k", "new");
+    batch.put(Table::state, "l" + std::to_string(i), "");
+    this->store().commit(std::move(batch), [&](const Status&) {
+      ++completed;
+      EXPECT_EQ(this->get(Table::state, "k"), "new");
+    });
+  }
+  // Long enough for any writer, without one turn of the loop.
+  for (int i = 0; i < 20000; ++i) ASSERT_EQ(this->get(Table::state, "k"), "old");
+  EXPECT_EQ(this->keys(Table::state, "", Store::Order::forward), std::vector<std::string>{"k"});
+  this->machine.run_until([&] { return completed == 2; });
+  EXPECT_EQ(this->keys(Table::state, "", Store::Order::forward), (std::vector<std::string>{"k", "l0", "l1"}));
+}
+
 TYPED_TEST_P(StoreSuite, KeepsWhatWasAcknowledgedThroughACrash) {
   int acknowledged = 0;
   for (int i = 0; i < 200; ++i) {
@@ -165,8 +184,8 @@ TYPED_TEST_P(StoreSuite, RemembersTheNewestAnchorOfEachStream) {
 }
 
 REGISTER_TYPED_TEST_SUITE_P(StoreSuite, KeepsTablesApart, AppliesABatchInOrder, ScansBytewiseFromAnyKeyBothWays,
-                            CompletesInSubmissionOrderAndNeverInsideTheCall, KeepsWhatWasAcknowledgedThroughACrash,
-                            KnowsWhetherItBeganEmpty, HasNoAnchorBeforeTheFirstCommitWithOne,
-                            RemembersTheNewestAnchorOfEachStream);
+                            CompletesInSubmissionOrderAndNeverInsideTheCall, ReadsSeeNothingBeforeItsCompletion,
+                            KeepsWhatWasAcknowledgedThroughACrash, KnowsWhetherItBeganEmpty,
+                            HasNoAnchorBeforeTheFirstCommitWithOne, RemembersTheNewestAnchorOfEachStream);
 
 }  // namespace landfall

@@ -1,0 +1,49 @@
+#include "eventlog/pending_writes.h"
+
+#include "eventlog/layout.h"
+
+namespace landfall {
+
+Status PendingWrites::load(const Store& store) {
+  Status bad = ok();
+  LANDFALL_TRY(store.scan(Table::meta, layout::pending_prefix, Store::Order::forward,
+                          [&](std::string_view key, std::string_view) {
+                            if (!key.starts_with(layout::pending_prefix)) return false;
+                            const auto row = layout::parse_pending_key(key);
+                            if (!row) return bad = Error{Code::corrupt, "meta: bad pending row " + to_hex(key)}, false;
+                            size_ += writes_[row->dot].emplace(row->target).second ? 1 : 0;
+                            return true;
+                          }));
+  return bad;
+}
+
+bool PendingWrites::contains(const Dot& dot, std::string_view target) const {
+  if (writes_.empty()) return false;
+  const auto at = writes_.find(dot);
+  return at != writes_.end() && at->second.contains(target);
+}
+
+void PendingWrites::add(const Dot& dot, std::string_view target, Batch& batch) {
+  if (!writes_[dot].emplace(target).second) return;
+  ++size_;
+  batch.put(Table::meta, layout::pending_key(dot, target), {});
+}
+
+void PendingWrites::settle(const RunStream& of, std::uint64_t first, std::uint64_t last, Batch& batch) {
+  auto at = writes_.lower_bound({of.run, of.stream, first});
+  while (at != writes_.end() && at->first <= Dot{of.run, of.stream, last}) {
+    for (const std::string& target : at->second) batch.erase(Table::meta, layout::pending_key(at->first, target));
+    size_ -= at->second.size();
+    at = writes_.erase(at);
+  }
+}
+
+std::size_t PendingWrites::count(const RunStream& of, std::uint64_t first, std::uint64_t last) const {
+  std::size_t count = 0;
+  for (auto at = writes_.lower_bound({of.run, of.stream, first});
+       at != writes_.end() && at->first <= Dot{of.run, of.stream, last}; ++at)
+    count += at->second.size();
+  return count;
+}
+
+}  // namespace landfall

@@ -1,0 +1,56 @@
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "schemas/event.h"
+#include "schemas/result.h"
+
+namespace landfall {
+
+// What the change events of one chunk do to the state, made on a worker: rows to put and rows to delete, whatever else is
+// here. A write that the chunk itself supersedes is in neither. Private to this folder.
+struct StateDelta {
+  struct Put {
+    std::uint64_t seq;
+    std::string key, value;  // layout::state_key without its handle, and its value
+  };
+  struct Erase {
+    std::uint32_t run;  // in `runs`
+    std::uint64_t seq;
+    std::string key;  // as of Put
+  };
+  std::vector<RunId> runs;  // 0 is the chunk's own
+  std::vector<Put> puts;
+  std::vector<Erase> erases;         // of dots outside the chunk, each once
+  std::vector<std::string> objects;  // ordered
+
+  bool empty() const { return objects.empty(); }
+  // `object 0x00 path` of a row's key.
+  static std::string_view target(const std::string& key);
+};
+
+// Collects a chunk's events in order of seq. Usage: add() for each, then take().
+class StateDeltaMaker {
+ public:
+  explicit StateDeltaMaker(const RunStream& of) : of_(of) { number(of.run); }
+  // Those of other kinds change nothing. Errors: `corrupt`, `out_of_range` of the payload.
+  Status add(std::uint64_t seq, const Event& event);
+  StateDelta take();
+
+ private:
+  std::uint32_t number(const RunId& run);
+
+  RunStream of_;
+  StateDelta delta_;
+  std::map<RunId, std::uint32_t> known_;
+  std::vector<std::uint32_t> numbers_;  // of one payload's runs
+};
+
+// Of a chunk's plain rows.
+Result<StateDelta> make_state_delta(const RunStream& of, std::uint64_t first, std::string_view rows);
+
+}  // namespace landfall

@@ -1,0 +1,249 @@
+// Property: the state of a log is a function of the set of its events, and rides in their batches.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+
+#include "schemas/op.h"
+#include "tests/eventlog/log_fixture.h"
+
+namespace landfall {
+namespace {
+
+using test::LogMachine;
+
+constexpr Stream stream = Stream::desired;
+const std::string object = "twin/pump-1";
+
+std::string payload(std::vector<Op> ops, const RunStream& of) {
+  Result<std::string> bytes = encode_ops(ops, of);
+  EXPECT_TRUE(bytes.ok());
+  return bytes ? *bytes : std::string();
+}
+
+Event change(std::string_view payload, std::string_view subject = object) {
+  Event e;
+  e.kind = Kind::change;
+  e.subject = subject;
+  e.payload = payload;
+  return e;
+}
+
+// One change event, appended.
+Dot write(LogMachine& at, std::vector<Op> ops, std::string_view subject = object) {
+  const std::string bytes = payload(std::move(ops), at.own(stream));
+  auto appended = at.append(stream, {change(bytes, subject)});
+  EXPECT_TRUE(appended.ok());
+  return appended ? appended->first : Dot{};
+}
+
+std::vector<std::string> live(const LogMachine& at, std::string_view name = object) {
+  auto entries = at.log->state(stream, name);
+  EXPECT_TRUE(entries.ok());
+  std::vector<std::string> texts;
+  for (const Entry& entry : *entries) texts.push_back(entry.path + "=" + entry.value);
+  return texts;
+}
+
+std::vector<Dot> dots_at(const LogMachine& at, std::string_view path) {
+  std::vector<Dot> dots;
+  const auto entries = at.log->state(stream, object);
+  for (const Entry& entry : landfall::at(*entries, path)) dots.push_back(entry.dot);
+  return dots;
+}
+
+using Texts = std::vector<std::string>;
+
+TEST(State, ShowsWhatWasPutAndNotSuperseded) {
+  LogMachine a;
+  const Dot first = write(a, {{"/p", "1", {}}, {"/q", "1", {}}});
+  const Dot second = write(a, {{"/p", "2", {first}}});
+  EXPECT_EQ(live(a), (Texts{"/p=2", "/q=1"}));
+  EXPECT_EQ(dots_at(a, "/p"), std::vector{second});
+  write(a, {{"/q", std::nullopt, {first}}});
+  EXPECT_EQ(live(a), (Texts{"/p=2"}));
+  // It is there after the next open, with its time and clock.
+  const auto before = a.log->state(stream, object);
+  a.reopen();
+  EXPECT_EQ(*a.log->state(stream, object), *before);
+  EXPECT_EQ(before->at(0).clock, ClockClass::synced);
+}
+
+TEST(State, AWriteSupersededInItsOwnChunkIsNowhere) {
+  LogMachine a;
+  const RunStream own = a.own(stream);
+  const std::string first = payload({{"/p", "1", {}}}, own);
+  const std::string second = payload({{"/p", "2", {{own.run, stream, 1}}}}, own);
+  ASSERT_TRUE(a.append(stream, {change(first), change(second)}).ok());
+  ASSERT_EQ(a.chunks(own).size(), 1u);
+  EXPECT_EQ(live(a), (Texts{"/p=2"}));
+}
+
+TEST(State, SupersedesByPathAndObjectOnly) {
+  LogMachine a;
+  const Dot first = write(a, {{"/p", "1", {}}, {"/q", "1", {}}});
+  write(a, {{"/q", "2", {first}}}, "twin/other");
+  write(a, {{"/r", std::nullopt, {first}}});
+  EXPECT_EQ(live(a), (Texts{"/p=1", "/q=1"}));
+  EXPECT_EQ(live(a, "twin/other"), (Texts{"/q=2"}));
+}
+
+TEST(State, NamesItsObjectsInOrder) {
+  LogMachine a;
+  for (const char* name : {"twin/b", "twin/a", "twin/a1", "doc/x", "twin/a~"}) {
+    std::vector<Op> ops;
+    for (int i = 0; i < 40; ++i) ops.push_back({"/" + std::to_string(i), "v", {}});
+    write(a, std::move(ops), name);
+  }
+  const auto names = [&](std::string_view prefix, std::string_view after, std::size_t limit) {
+    return *a.log->objects(stream, prefix, after, limit);
+  };
+  EXPECT_EQ(names("", "", 10), (Texts{"doc/x", "twin/a", "twin/a1", "twin/a~", "twin/b"}));
+  EXPECT_EQ(names("twin/", "", 2), (Texts{"twin/a", "twin/a1"}));
+  EXPECT_EQ(names("twin/", "twin/a1", 2), (Texts{"twin/a~", "twin/b"}));
+  EXPECT_EQ(names("twin/", "doc", 1), (Texts{"twin/a"}));
+  EXPECT_EQ(names("twin/b", "twin/b", 1), Texts{});
+  EXPECT_EQ(names("", "", 0), Texts{});
+  EXPECT_EQ(*a.log->objects(Stream::document, "", "", 9), Texts{});
+  // Gone with its last entry.
+  const auto entries = *a.log->state(stream, "twin/a1");
+  std::vector<Op> removal;
+  for (const Entry& entry : entries) removal.push_back({entry.path, std::nullopt, {entry.dot}});
+  write(a, removal, "twin/a1");
+  EXPECT_EQ(names("twin/a", "", 10), (Texts{"twin/a", "twin/a~"}));
+}
+
+TEST(State, ConcurrentWritesLiveSideBySideInOrderOfDot) {
+  LogMachine a(1), b(2);
+  const Dot at_b = write(b, {{"/p", "b", {}}});
+  const Dot at_a = write(a, {{"/p", "a", {}}});
+  for (auto& chunk : b.chunks(b.own(stream))) ASSERT_TRUE(a.ingest(chunk.bytes).ok());
+  for (auto& chunk : a.chunks(a.own(stream))) ASSERT_TRUE(b.ingest(chunk.bytes).ok());
+  EXPECT_EQ(dots_at(a, "/p"), (std::vector{at_a, at_b}));
+  EXPECT_EQ(dots_at(b, "/p"), (std::vector{at_a, at_b}));
+  EXPECT_EQ(*a.log->state_digest(stream), *b.log->state_digest(stream));
+  EXPECT_NE(*a.log->state_digest(stream), Digest{});
+  EXPECT_EQ(*a.log->state_digest(Stream::document), Digest{});
+}
+
+// Three chunks of one writer, each superseding the one before, in any order and twice.
+TEST(State, OrderAndDoublesOfChunksDoNotMatter) {
+  LogMachine a(1);
+  const RunStream of = a.own(stream);
+  Dot last{};
+  for (int i = 0; i < 3; ++i) {
+    std::vector<Dot> seen;
+    if (i > 0) seen.push_back(last);
+    last = write(a, {{"/p", std::to_string(i), seen}, {"/q" + std::to_string(i), "1", {}}});
+  }
+  const auto chunks = a.chunks(of);
+  ASSERT_EQ(chunks.size(), 3u);
+  std::vector<std::size_t> order{0, 1, 2};
+  do {
+    LogMachine b(2);
+    for (int twice = 0; twice < 2; ++twice) {
+      for (const std::size_t i : order) ASSERT_TRUE(b.ingest(chunks[i].bytes).ok());
+    }
+    EXPECT_EQ(live(b), live(a));
+    EXPECT_EQ(b.log->pending_supersedes(), 0u);
+    EXPECT_EQ(*b.log->state_digest(stream), *a.log->state_digest(stream));
+  } while (std::ranges::next_permutation(order).found);
+}
+
+TEST(State, RemembersThroughAnOpenWhatIsSupersededAndHasNotCome) {
+  LogMachine a(1), b(2);
+  const Dot first = write(a, {{"/p", "1", {}}, {"/q", "1", {}}});
+  write(a, {{"/p", "2", {first}}});
+  const auto chunks = a.chunks(a.own(stream));
+  ASSERT_TRUE(b.ingest(chunks[1].bytes).ok());
+  EXPECT_EQ(b.log->pending_supersedes(), 1u);
+  EXPECT_EQ(live(b), (Texts{"/p=2"}));
+  b.reopen();
+  EXPECT_EQ(b.log->pending_supersedes(), 1u);
+  ASSERT_TRUE(b.ingest(chunks[0].bytes).ok());
+  EXPECT_EQ(b.log->pending_supersedes(), 0u);
+  EXPECT_EQ(live(b), (Texts{"/p=2", "/q=1"}));
+  b.reopen();
+  EXPECT_EQ(b.log->pending_supersedes(), 0u);
+  EXPECT_EQ(live(b), (Texts{"/p=2", "/q=1"}));
+}
+
+// What is here already of a chunk is not applied again, and what it superseded here stays superseded.
+TEST(State, OfAChunkThatIsPartlyHereOnlyTheRestIsApplied) {
+  LogMachine a(1), b(2), c(3);
+  const RunStream of = a.own(stream);
+  std::vector<std::string> payloads;
+  for (std::uint64_t i = 1; i <= 4; ++i) {
+    std::vector<Dot> seen;
+    if (i > 1) seen.push_back({of.run, stream, i - 1});
+    payloads.push_back(payload({{"/p", std::to_string(i), seen}, {"/q" + std::to_string(i), "1", {}}}, of));
+  }
+  std::vector<Event> events;
+  for (const auto& bytes : payloads) events.push_back(change(bytes));
+  ASSERT_TRUE(a.append(stream, events).ok());
+  const std::string whole = a.chunks(of)[0].bytes;
+  ChainHasher hasher;
+  ASSERT_TRUE(b.ingest(*cut_chunk(whole, 2, 3, hasher)).ok());
+  EXPECT_EQ(live(b), (Texts{"/p=3", "/q2=1", "/q3=1"}));
+  EXPECT_EQ(b.log->pending_supersedes(), 1u);
+  ASSERT_TRUE(b.ingest(whole).ok());
+  EXPECT_EQ(live(b), live(a));
+  EXPECT_EQ(b.log->pending_supersedes(), 0u);
+  EXPECT_EQ(b.chunks(of).size(), 3u);
+}
+
+TEST(State, RefusesAChangeThatDoesNotDecode) {
+  LogMachine a(1), b(2);
+  auto broken = a.append(stream, {change("\x07nonsense")});
+  ASSERT_FALSE(broken.ok());
+  EXPECT_EQ(broken.error().code, Code::corrupt);
+  const std::string future = payload({{"/p", "1", {{a.log->run(), stream, 1}}}}, a.own(stream));
+  auto early = a.append(stream, {change(future)});
+  ASSERT_FALSE(early.ok());
+  EXPECT_EQ(early.error().code, Code::out_of_range);
+  EXPECT_EQ(a.log->received().max(a.own(stream)), 0u);
+  EXPECT_EQ(live(a), Texts{});
+
+  // The same from outside, under a chain that is right.
+  const RunStream of{{test::node(9), 1, 1}, stream};
+  ChunkHeader header;
+  header.of = of;
+  header.first = header.last = 1;
+  std::string rows;
+  ASSERT_TRUE(encode_row(change("\x07nonsense"), rows).ok());
+  header.chain_before = header.chain_after = chain_start(of);
+  ChainHasher().extend_rows(header.chain_after, rows);
+  const Status refused = b.ingest(encode_chunk(header, rows));
+  ASSERT_FALSE(refused.ok());
+  EXPECT_EQ(refused.error().code, Code::corrupt);
+  EXPECT_EQ(b.log->received().max(of), 0u);
+}
+
+TEST(State, TellsOncePerChunkWhichObjectsChanged) {
+  LogMachine a(1), b(2);
+  std::vector<std::string> told;
+  const auto follow = [&](LogMachine& at) {
+    return at.log->watch(1u << static_cast<int>(stream), [&](const Log::Changed& changed) {
+      std::string line = std::to_string(changed.range.first) + "-" + std::to_string(changed.range.last);
+      for (const auto& name : changed.objects) {
+        line += " " + name + ":" + std::to_string(at.log->state(stream, name)->size());
+      }
+      EXPECT_TRUE(at.log->received().contains(changed.range.of, changed.range.first, changed.range.last));
+      told.push_back(line);
+    });
+  };
+  const auto watching = follow(a);
+  follow(b);
+  const std::string one = payload({{"/p", "1", {}}}, a.own(stream));
+  ASSERT_TRUE(a.append(stream, {change(one, "y"), change(one, "x"), change(one, "y")}).ok());
+  ASSERT_TRUE(a.append(stream, {test::event("x", "no change")}).ok());
+  ASSERT_TRUE(a.append(Stream::document, {change(payload({{"/p", "1", {}}}, a.own(Stream::document)))}).ok());
+  EXPECT_EQ(told, (Texts{"1-3 x:1 y:2"}));
+  a.log->unsubscribe(watching);
+  write(a, {{"/p", "1", {}}});
+  EXPECT_EQ(told.size(), 1u);
+  for (const auto& chunk : a.chunks(a.own(stream))) ASSERT_TRUE(b.ingest(chunk.bytes).ok());
+  EXPECT_EQ(told, (Texts{"1-3 x:1 y:2", "1-3 x:1 y:2", "5-5 " + object + ":1"}));
+}
+
+}  // namespace
+}  // namespace landfall
