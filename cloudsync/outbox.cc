@@ -15,53 +15,90 @@ constexpr std::size_t first_bulk_stream = 3;
 constexpr std::array<std::uint64_t, stream_count> share_cost = {0, 0, 0, 1, 2, 4, 8};
 
 std::size_t index_of(Stream stream) { return static_cast<std::size_t>(stream); }
-bool offered(std::uint8_t streams, std::size_t stream) { return (streams >> stream & 1) != 0; }
 double seconds(Duration d) { return std::chrono::duration<double>(d).count(); }
 
 }  // namespace
 
-Outbox::Outbox(const Log& log, std::uint64_t link_bytes_per_second, ReceivedContext peer_had)
+Outbox::Outbox(const Log& log, const NodeId& peer, std::uint64_t link_bytes_per_second, ReceivedContext peer_had)
     : log_(log),
       self_(log.run().node),
+      peer_(peer),
       rate_(link_bytes_per_second),
       peer_have_(std::move(peer_had)),
       credit_(outbox_bytes_before_hello),
       window_(rate_ != 0 ? std::max<std::size_t>(2 * rate_, link_chunk_bytes_min) : link_window_bytes_first) {}
 
-void Outbox::offer(std::uint8_t streams, Instant now) {
-  for (std::size_t s = 0; s < stream_count; ++s) {
-    if (offered(streams_, s) && !offered(streams, s)) {
-      for (const auto& [run, lane] : lanes_[s]) forget_flight(s, lane);
-      lanes_[s].clear();
-    }
-  }
-  streams_ = streams;
-  for (std::size_t s = 0; s < stream_count; ++s) rescan(s, now);
+bool Outbox::offered(const RunStream& of) const {
+  if (of.run.node == peer_) return false;
+  return ((of.run.node == self_ ? own_ : others_) >> index_of(of.stream) & 1) != 0;
 }
 
-// Own runs of before this process included: what the peer lacks of them is owed as well.
-void Outbox::rescan(std::size_t stream, Instant now) {
-  if (!offered(streams_, stream)) return;
-  for (const RunStream& of : log_.received().of_node(self_).streams()) {
-    if (index_of(of.stream) != stream || lanes_[stream].contains(of.run)) continue;
+void Outbox::offer(std::uint8_t own, std::uint8_t others, Instant now) {
+  own_ = own;
+  others_ = others;
+  for (std::size_t s = 0; s < stream_count; ++s) {
+    std::erase_if(lanes_[s], [&](const auto& entry) {
+      if (offered({entry.first, static_cast<Stream>(s)})) return false;
+      forget_flight(s, entry.second);
+      return true;
+    });
+  }
+  rescan(now);
+}
+
+// Runs of before this process included: what the peer lacks of them is owed as well.
+void Outbox::rescan(Instant now) {
+  for (const RunStream& of : log_.received().streams()) {
+    const std::size_t stream = index_of(of.stream);
+    if (!offered(of) || lanes_[stream].contains(of.run)) continue;
     const std::uint64_t end = log_.received().max(of);
-    const std::uint64_t base = peer_have_.base(of);
-    if (end <= base) continue;
+    const auto owed = first_owed(of, 1, end);
+    if (!owed) continue;
     if (!lane_with_more(stream)) waiting_since_[stream] = now;
     Lane& lane = lanes_[stream][of.run];
-    lane.next = base + 1;
+    lane.next = *owed;
     lane.end = end;
   }
 }
 
+std::optional<std::uint64_t> Outbox::first_owed(const RunStream& of, std::uint64_t from, std::uint64_t end) const {
+  from = std::max(from, peer_have_.base(of) + 1);
+  if (from > end) return std::nullopt;
+  const ReceivedContext& here = log_.received();
+  const Dot next{of.run, of.stream, from};
+  if (!peer_have_.contains(next) && here.contains(next)) return from;
+  for (const auto& lacking : peer_have_.missing(of, from, end)) {
+    const auto gaps = here.missing(of, lacking.first, lacking.last);
+    if (gaps.empty() || gaps.front().first > lacking.first) return lacking.first;
+    if (gaps.front().last < lacking.last) return gaps.front().last + 1;
+  }
+  return std::nullopt;
+}
+
 void Outbox::appended(const Log::Range& range, Instant now) {
   const std::size_t stream = index_of(range.of.stream);
-  if (range.of.run.node != self_ || !offered(streams_, stream)) return;
+  if (!offered(range.of) || peer_have_.contains(range.of, range.first, range.last)) return;
   if (!lane_with_more(stream)) waiting_since_[stream] = now;
-  auto [it, fresh] = lanes_[stream].try_emplace(range.of.run);
-  Lane& lane = it->second;
-  if (fresh) lane.next = peer_have_.base(range.of) + 1;
+  Lane& lane = lanes_[stream][range.of.run];
+  // A gap of another node's run was filled behind what has been read.
+  if (range.first < lane.next) lane.again.push_back({range.of, range.first, std::min(range.last, lane.next - 1)});
   lane.end = std::max(lane.end, range.last);
+}
+
+void Outbox::give_back(const ReceivedContext& lost, Instant now) {
+  for (const RunStream& of : lost.streams()) {
+    const std::uint64_t end = std::min(lost.max(of), log_.received().max(of));
+    if (of.run.node != peer_ || end == 0) continue;
+    const std::size_t stream = index_of(of.stream);
+    if (!lane_with_more(stream)) waiting_since_[stream] = now;
+    Lane& lane = lanes_[stream][of.run];
+    lane.ready.clear();
+    lane.again.clear();
+    ReceivedContext not_asked;  // or on its way
+    for (const auto& range : lost.missing(of, 1, end)) (void)not_asked.add(of, range.first, range.last);
+    for (const Sent& sent : lane.sent) (void)not_asked.add(of, sent.first, sent.last);
+    for (const auto& range : not_asked.missing(of, 1, end)) lane.again.push_back({of, range.first, range.last});
+  }
 }
 
 void Outbox::peer_holds(ReceivedContext have, Instant now) {
@@ -82,13 +119,16 @@ void Outbox::peer_holds(ReceivedContext have, Instant now) {
         lane.next = std::max(lane.next, last + 1);
       }
     }
-    rescan(s, now);
   }
+  rescan(now);
   release(now);
 }
 
 void Outbox::acked(const ReceivedContext& more, Instant now) {
-  peer_have_.join(more);
+  // A peer may name what is not: only what is here can be owed.
+  for (const RunStream& of : more.streams()) {
+    if (log_.received().max(of) != 0) peer_have_.join(more.of_stream(of));
+  }
   release(now);
 }
 
@@ -178,6 +218,7 @@ void Outbox::expire(Instant now) {
         if (!skipped && !late) return false;
         silent |= !skipped;
         lane.again.push_back({of, sent.first, sent.last});
+        ++totals_.resent;
         flight_bytes_ -= sent.bytes;
         if (s < first_bulk_stream) urgent_bytes_ -= sent.bytes;
         return true;
@@ -217,11 +258,14 @@ void Outbox::forget_flight(std::size_t stream, const Lane& lane) {
   }
 }
 
-Outbox::Lane* Outbox::lane_with_more(std::size_t stream) {
-  for (auto& [run, lane] : lanes_[stream]) {
-    if (lane.has_more()) return &lane;
+std::pair<const RunId, Outbox::Lane>* Outbox::lane_with_more(std::size_t stream) {
+  std::pair<const RunId, Lane>* another = nullptr;
+  for (auto& entry : lanes_[stream]) {
+    if (!entry.second.has_more()) continue;
+    if (entry.first.node == self_) return &entry;
+    if (!another) another = &entry;
   }
-  return nullptr;
+  return another;
 }
 
 // Urgent streams have a window of their own, so that bulk in flight does not hold them back, and bulk leaves them an
@@ -248,16 +292,13 @@ std::optional<std::size_t> Outbox::choose(Instant now) {
 Status Outbox::pump(Instant now, std::vector<std::string>& frames) {
   if (credit_ == 0) return ok();
   while (const auto stream = choose(now)) {
-    for (auto& [run, lane] : lanes_[*stream]) {
-      if (!lane.has_more()) continue;
-      const auto filled = fill({run, static_cast<Stream>(*stream)}, lane);
-      if (!filled.ok()) return filled.error();
-      if (!*filled) break;  // it had nothing after all: choose again
-      LANDFALL_TRY(shape(lane, std::min(chunk_bytes_max(), credit_)));
-      if (flight_bytes_ != 0 && flight_bytes_ + lane.ready.front().chunk.size() > credit_) return ok();
-      send(*stream, lane, now, frames);
-      break;
-    }
+    auto& [run, lane] = *lane_with_more(*stream);
+    const auto filled = fill({run, static_cast<Stream>(*stream)}, lane);
+    if (!filled.ok()) return filled.error();
+    if (!*filled) continue;  // it had nothing after all: choose again
+    LANDFALL_TRY(shape(lane, std::min(chunk_bytes_max(), credit_)));
+    if (flight_bytes_ != 0 && flight_bytes_ + lane.ready.front().chunk.size() > credit_) return ok();
+    send(*stream, lane, now, frames);
   }
   return ok();
 }
@@ -268,7 +309,9 @@ Result<bool> Outbox::fill(const RunStream& of, Lane& lane) {
       LANDFALL_TRY(fill_again(of, lane));
       continue;
     }
-    if (lane.next > lane.end) return false;
+    const auto owed = first_owed(of, lane.next, lane.end);
+    lane.next = owed.value_or(std::max(lane.next, lane.end + 1));
+    if (!owed) return false;
     auto chunks = log_.read(of, lane.next, std::clamp<std::size_t>(window_, 64 << 10, 512 << 10));
     if (!chunks.ok()) return std::move(chunks).error();
     if (chunks->empty()) {
@@ -295,10 +338,7 @@ Status Outbox::fill_again(const RunStream& of, Lane& lane) {
   auto& chunk = chunks->front();
   const std::uint64_t first = std::max(range.first, chunk.header.first), last = std::min(range.last, chunk.header.last);
   if (last < range.last) lane.again.push_front({of, last + 1, range.last});
-  if (first <= last) {
-    ++totals_.resent;
-    add_missing(of, lane, chunk, first, last);
-  }
+  if (first <= last) add_missing(of, lane, chunk, first, last);
   return ok();
 }
 

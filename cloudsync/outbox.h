@@ -12,9 +12,9 @@
 
 namespace landfall {
 
-// The sending half of a session: which of our events the peer lacks, in what order their chunks leave, what is in
-// flight and how much may be. Streams 0-2 by strict priority, 3-6 share what is left by bytes as 8:4:2:1, and none of
-// them waits longer than a minute.
+// The sending half of a session: which events the peer lacks, in what order their chunks leave, what is in flight and how
+// much may be. Streams 0-2 by strict priority, 3-6 share what is left by bytes as 8:4:2:1, and none of them waits longer
+// than a minute. Within a stream our own runs go first.
 //
 // The window is about what the link carries in a round trip and one second, found by watching how long acks take; a
 // chunk is cut to one second of link time. So an alarm waits behind about one second of bulk, and a fast link sees
@@ -26,10 +26,13 @@ class Outbox {
   };
 
   // `link_bytes_per_second` 0: measured.
-  Outbox(const Log& log, std::uint64_t link_bytes_per_second, ReceivedContext peer_had);
+  Outbox(const Log& log, const NodeId& peer, std::uint64_t link_bytes_per_second, ReceivedContext peer_had);
 
-  // Sends from now on what the peer lacks of `streams` (bit per stream), and nothing else.
-  void offer(std::uint8_t streams, Instant now);
+  // Sends from now on what the peer lacks of our own runs in streams `own` and of other nodes' runs in streams `others`
+  // (bit per stream), and nothing else: never runs of the peer's.
+  void offer(std::uint8_t own, std::uint8_t others, Instant now);
+  // Sends what we hold of these events of runs that are the peer's, who lost them. Replaces what it asked for before.
+  void give_back(const ReceivedContext& lost, Instant now);
   void set_credit(std::size_t bytes) { credit_ = bytes; }
   // What the peer said it holds, all of it: replaces what we thought.
   void peer_holds(ReceivedContext have, Instant now);
@@ -58,7 +61,7 @@ class Outbox {
     Instant at;
     bool again;
   };
-  struct Lane {              // one own (run, stream)
+  struct Lane {              // one (run, stream)
     std::uint64_t next = 1;  // first seq not yet read
     std::uint64_t end = 0;   // last seq there is
     std::deque<Piece> ready;
@@ -69,8 +72,11 @@ class Outbox {
   };
   using Lanes = std::map<RunId, Lane>;
 
-  void rescan(std::size_t stream, Instant now);
-  Lane* lane_with_more(std::size_t stream);
+  void rescan(Instant now);
+  bool offered(const RunStream& of) const;
+  // The first seq of from..end that is here and that the peer lacks.
+  std::optional<std::uint64_t> first_owed(const RunStream& of, std::uint64_t from, std::uint64_t end) const;
+  std::pair<const RunId, Lane>* lane_with_more(std::size_t stream);
   std::optional<std::size_t> choose(Instant now);
   bool room(std::size_t stream) const;
   // False where the lane turned out to have nothing more.
@@ -90,10 +96,10 @@ class Outbox {
   Duration resend_wait(const Sent& oldest) const;
 
   const Log& log_;
-  NodeId self_;
+  NodeId self_, peer_;
   std::uint64_t rate_;
   ReceivedContext peer_have_;
-  std::uint8_t streams_ = 0;
+  std::uint8_t own_ = 0, others_ = 0;  // streams offered
   std::array<Lanes, stream_count> lanes_;
   // Start-time fair queueing (Goyal et al., 1996): bytes sent by weight; the least goes first.
   std::array<std::uint64_t, stream_count> share_{};

@@ -11,7 +11,8 @@ namespace {
 using namespace std::chrono_literals;
 
 constexpr std::uint8_t all_streams = (1u << stream_count) - 1;
-constexpr std::uint8_t edge_streams = 0b0010111;  // control, alarm, desired, document
+constexpr std::uint8_t edge_streams = 0b0010111;     // control, alarm, desired, document
+constexpr std::uint8_t relayed_streams = 0b0010100;  // desired, document: what several nodes write
 constexpr Duration save_wait = 5s;
 constexpr std::string_view peers_key = "x/peers";
 
@@ -50,8 +51,13 @@ class LinkedReplicator final : public Replicator {
  public:
   LinkedReplicator(Loop& loop, Log& log, Network& network, ReplicatorOptions options)
       : loop_(loop), log_(log), network_(network), options_(std::move(options)), self_(log.run().node) {
-    if (options_.session.wants == 0)
-      options_.session.wants = options_.role == ReplicatorOptions::Role::hub ? all_streams : edge_streams;
+    const bool hub = options_.role == ReplicatorOptions::Role::hub;
+    if (options_.session.wants == 0) {
+      options_.session.wants = hub ? all_streams : edge_streams;
+      options_.session.relays = hub ? 0 : relayed_streams;
+    }
+    options_.session.relay_offers = hub ? relayed_streams : 0;
+    options_.session.gives_back = hub;
     if (!options_.committed) options_.committed = [&l = log_]() -> const ReceivedContext& { return l.received(); };
     recall_peers();
     subscription_ = log_.subscribe(all_streams, [this](const Log::Range& range) { on_range(range); });
@@ -209,7 +215,8 @@ class LinkedReplicator final : public Replicator {
   }
 
   void on_range(const Log::Range& range) {
-    if (range.of.run.node != self_) return;
+    const bool relayed = (options_.session.relay_offers >> static_cast<int>(range.of.stream) & 1) != 0;
+    if (range.of.run.node != self_ && !relayed) return;
     for (auto& [node, known] : known_) {
       if (known.session) run(known, known.session->on_appended(range, loop_.now()));
     }

@@ -14,7 +14,8 @@ namespace landfall {
 
 struct ReplicatorOptions {
   enum class Role { edge, hub } role = Role::edge;
-  // wants 0 stands for what the role needs: a hub takes every stream, an edge control, alarm, desired and document.
+  // wants 0 stands for what the role needs: a hub takes every stream of each edge's own runs; an edge control and alarm of
+  // the hub's own, desired and document of all runs that the hub has. What the hub relays and gives back is by role too.
   SessionOptions session;
   // Hub: whether A2 is decided elsewhere (Kafka). Unset: what is A1 in the log is A2.
   std::function<const ReceivedContext&()> committed;

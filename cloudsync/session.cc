@@ -11,6 +11,7 @@ namespace {
 using namespace std::chrono_literals;
 
 constexpr Duration hello_wait_first = 10s, hello_wait_max = 60s;
+constexpr Duration ask_wait_first = 10s, ask_wait_max = 10min;
 // An ack costs about a hundred bytes and a wake-up at both ends.
 constexpr Duration ack_wait_quiet = 2ms, ack_wait_min = 10ms, ack_wait_max = 1s;
 constexpr std::size_t ack_bytes_min = 64 << 10;
@@ -25,20 +26,23 @@ std::string name(const Log::Range& range) {
 
 // A hello must fit a frame before hello. Of a node with more runs or gaps than that, the entries that stand for most
 // events are told, and the rest is sent to us again: wasteful, never wrong.
-std::string bounded(const ReceivedContext& of_node, std::size_t bytes_max) {
-  std::string whole = of_node.encode();
+std::string bounded(const ReceivedContext& context, std::size_t bytes_max) {
+  std::string whole = context.encode();
   if (whole.size() <= bytes_max) return whole;
-  constexpr std::size_t context_head_bytes = 32, run_head_bytes = 10;  // at most: version, counts, node; name and mask
+  constexpr std::size_t head_bytes = 16, node_head_bytes = 24, run_head_bytes = 10;  // at most
   std::vector<std::pair<std::uint64_t, RunStream>> longest_first;
-  for (const RunStream& of : of_node.streams()) longest_first.emplace_back(of_node.max(of), of);
+  for (const RunStream& of : context.streams()) longest_first.emplace_back(context.max(of), of);
   std::ranges::sort(longest_first, std::greater());
   ReceivedContext part;
-  std::size_t bytes = context_head_bytes;
+  std::set<NodeId> nodes;
+  std::size_t bytes = head_bytes;
   for (const auto& [last, of] : longest_first) {
-    const std::size_t more = run_head_bytes + of_node.encode_entry(of).size();
+    const std::size_t more =
+        (nodes.contains(of.run.node) ? 0 : node_head_bytes) + run_head_bytes + context.encode_entry(of).size();
     if (bytes + more > bytes_max) continue;
     bytes += more;
-    part.join(of_node.of_stream(of));
+    nodes.insert(of.run.node);
+    part.join(context.of_stream(of));
   }
   return part.encode();
 }
@@ -51,7 +55,7 @@ Session::Session(const Log& log, Peer peer, SessionOptions options, std::functio
       peer_(std::move(peer)),
       options_(std::move(options)),
       committed_(std::move(committed)),
-      outbox_(std::make_unique<Outbox>(log, options_.link_bytes_per_second, peer_had)),
+      outbox_(std::make_unique<Outbox>(log, peer_.node, options_.link_bytes_per_second, peer_had)),
       peer_committed_(std::move(peer_had)) {}
 
 Session::~Session() = default;
@@ -67,7 +71,7 @@ Session::Effects Session::on_open(Instant now, HybridTime time, ClockClass clock
   hello_again_ = now + hello_wait_;
   send(FrameType::hello, hello_, now, effects);
   // The optimistic push: alarms ride with the first flight.
-  outbox_->offer(options_.offers & options_.peer_wanted & 0x07, now);
+  outbox_->offer(options_.offers & options_.peer_wanted & 0x07, 0, now);
   return std::move(settle(now, effects));
 }
 
@@ -79,11 +83,52 @@ std::string Session::hello_body(HybridTime time) const {
   hello.clock = clock_;
   hello.wants = options_.wants;
   hello.credit_bytes = static_cast<std::uint32_t>(options_.credit_bytes);
-  hello.have = bounded(log_.received().of_node(peer_.node), hello_context_bytes_max);
-  hello.committed = bounded(committed_().of_node(peer_.node), hello_context_bytes_max);
+  hello.relays = options_.relays;
+  hello.have = bounded(subscribed_of(log_.received()), hello_context_bytes_max);
+  hello.committed = bounded(subscribed_of(committed_()), hello_context_bytes_max);
   if (hello.committed == hello.have) hello.committed.clear();
   hello.software = options_.software;
   return encode(hello);
+}
+
+// Whether the peer, being what it is, may send events of this (run, stream) at all.
+bool Session::may_come(const RunStream& of) const {
+  if (of.run.node == peer_.node) return true;
+  if (peer_.role != Peer::Role::hub) return false;
+  if (of.run.node == log_.run().node) return of.run != log_.run();
+  return (options_.relays >> static_cast<int>(of.stream) & 1) != 0;
+}
+
+bool Session::subscribed(const RunStream& of) const {
+  if (of.run.node != peer_.node) return true;
+  return ((options_.wants | options_.relays) >> static_cast<int>(of.stream) & 1) != 0;
+}
+
+// What a hello says of a context: the peer's runs, and all but our own in relayed streams.
+ReceivedContext Session::subscribed_of(const ReceivedContext& context) const {
+  ReceivedContext part = context.of_node(peer_.node);
+  if (options_.relays == 0) return part;
+  for (const RunStream& of : context.streams()) {
+    const bool relayed = (options_.relays >> static_cast<int>(of.stream) & 1) != 0;
+    if (relayed && of.run.node != peer_.node && of.run.node != log_.run().node) part.join(context.of_stream(of));
+  }
+  return part;
+}
+
+// What the peer has of our ended runs and we do not: the disk came from a backup, or lost its tail.
+ReceivedContext Session::lost() const {
+  ReceivedContext lost;
+  for (const RunStream& of : peer_has_.streams()) {
+    for (const auto& gap : log_.received().missing(of, 1, peer_has_.max(of))) {
+      std::uint64_t next = gap.first;
+      for (const auto& neither : peer_has_.missing(of, gap.first, gap.last)) {
+        if (neither.first > next) (void)lost.add(of, next, neither.first - 1);
+        next = neither.last + 1;
+      }
+      if (next <= gap.last) (void)lost.add(of, next, gap.last);
+    }
+  }
+  return lost;
 }
 
 Session::Effects Session::on_frame(FrameView frame, Instant now) {
@@ -92,7 +137,7 @@ Session::Effects Session::on_frame(FrameView frame, Instant now) {
   last_heard_ = now;
   switch (frame.type) {
     case FrameType::hello: take_hello(frame.body, now, effects); break;
-    case FrameType::chunk: take_chunk(frame.body, effects); break;
+    case FrameType::chunk: take_chunk(frame.body, now, effects); break;
     case FrameType::ack: take_ack(frame.body, now, effects); break;
     case FrameType::heartbeat: {
       if (auto heartbeat = decode_heartbeat(frame.body); !heartbeat.ok())
@@ -136,28 +181,35 @@ void Session::take_hello(std::string_view body, Instant now, Effects& effects) {
   const NodeId self = log_.run().node;
   peer_committed_ = committed->of_node(self);
   peer_committed_.join(acked_here_);
-  ReceivedContext holds = have->of_node(self);
+  if (peer_.role == Peer::Role::hub) {
+    for (const RunStream& of : have->of_node(self).streams()) {
+      if (of.run != log_.run()) peer_has_.join(have->of_stream(of));
+    }
+    ask_lost_ = now;
+    ask_wait_ = ask_wait_first;
+  }
+  ReceivedContext holds = std::move(*have);
   holds.join(peer_committed_);
   peer_hello_time_ = hello->time;
-  peer_wants_ = hello->wants;
+  peer_wants_ = hello->wants | hello->relays;
   outbox_->set_credit(hello->credit_bytes);
   outbox_->peer_holds(std::move(holds), now);
-  outbox_->offer(options_.offers & hello->wants, now);
+  outbox_->offer(options_.offers & *peer_wants_, options_.relay_offers & hello->relays, now);
 }
 
-void Session::take_chunk(std::string_view body, Effects& effects) {
+void Session::take_chunk(std::string_view body, Instant now, Effects& effects) {
   auto header = read_chunk_header(body);
   if (!header.ok()) return fail(std::move(header).error().in("chunk"), effects);
   const Log::Range range{header->of, header->first, header->last};
-  if (range.of.run.node != peer_.node)
-    return fail({Code::denied, "chunk " + name(range) + ": not a run of " + to_string(peer_.node)}, effects);
+  if (!may_come(range.of))
+    return fail({Code::denied, "chunk " + name(range) + ": not for " + to_string(peer_.node) + " to send"}, effects);
   if (!peer_wants_) {
     bytes_before_hello_ += body.size();
     if (bytes_before_hello_ > 2 * outbox_bytes_before_hello) return;  // its hello was lost: what we drop comes again
   }
   ++totals_.chunks_received;
   totals_.chunk_bytes_received += body.size();
-  if ((options_.wants >> static_cast<int>(range.of.stream) & 1) == 0) return;  // pushed before it heard what we want
+  if (!subscribed(range.of)) return;  // pushed before it heard what we want
   if (log_.received().contains(range.of, range.first, range.last)) {
     ++totals_.duplicates;
     ack_due_.insert(range.of);  // the ack that said so may have been lost
@@ -172,6 +224,7 @@ void Session::take_chunk(std::string_view body, Effects& effects) {
                  "chunk " + name(range) + ": beyond the credit of " + std::to_string(options_.credit_bytes) + " bytes"},
                 effects);
   }
+  if (ask_lost_ && range.of.run.node == log_.run().node) ask_lost_ = now + ask_wait_;
   auto& highest = highest_arrived_[range.of];
   highest = std::max(highest, range.last);
   totals_.events_received += header->count();
@@ -262,11 +315,15 @@ void Session::take_ack(std::string_view body, Instant now, Effects& effects) {
   if (!ack.ok()) return fail(std::move(ack).error().in("ack"), effects);
   auto decoded = ReceivedContext::decode(ack->committed);
   if (!decoded.ok()) return fail(std::move(decoded).error().in("ack"), effects);
+  auto lost = ReceivedContext::decode(ack->lost);
+  if (!lost.ok()) return fail(std::move(lost).error().in("ack: lost"), effects);
+  // A2 of our own runs is the peer's to say; what it has of others' is only not to be sent again.
   const ReceivedContext more = decoded->of_node(log_.run().node);
   peer_committed_.join(more);
   if (!peer_wants_) acked_here_.join(more);
   if (peer_wants_) outbox_->set_credit(ack->credit_bytes);
-  outbox_->acked(more, now);
+  outbox_->acked(*decoded, now);
+  if (options_.gives_back) outbox_->give_back(*lost, now);
 }
 
 void Session::send(FrameType type, std::string_view body, Instant now, Effects& effects) {
@@ -304,6 +361,7 @@ Session::Effects& Session::settle(Instant now, Effects& effects) {
   const auto wake = [&](Instant at) { effects.wake = effects.wake ? std::min(*effects.wake, at) : at; };
   if (!held_.empty() && ingesting_bytes_ == 0) wake(now + log_full_wait);
   settle_ack(now, effects);
+  settle_lost(now, effects);
   outbox_->expire(now);
   const std::size_t before = effects.frames.size();
   if (auto pumped = outbox_->pump(now, effects.frames); !pumped.ok()) {
@@ -326,6 +384,22 @@ void Session::settle_ack(Instant now, Effects& effects) {
   } else {
     effects.wake = effects.wake ? std::min(*effects.wake, at) : at;
   }
+}
+
+// Asks until it came, or until nothing is left to ask for: the peer may not know how, or have dropped it since.
+void Session::settle_lost(Instant now, Effects& effects) {
+  if (!ask_lost_) return;
+  if (now >= *ask_lost_) {
+    const ReceivedContext missed = lost();
+    if (missed.empty()) return ask_lost_.reset();
+    Ack ack;
+    ack.credit_bytes = static_cast<std::uint32_t>(options_.credit_bytes);
+    ack.lost = bounded(missed, hello_context_bytes_max);
+    send(FrameType::ack, encode(ack), now, effects);
+    ask_lost_ = now + ask_wait_;
+    ask_wait_ = std::min(2 * ask_wait_, ask_wait_max);
+  }
+  effects.wake = effects.wake ? std::min(*effects.wake, *ask_lost_) : *ask_lost_;
 }
 
 void Session::settle_liveness(Instant now, Effects& effects) {

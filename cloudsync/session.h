@@ -20,6 +20,9 @@ struct SessionOptions {
   std::uint8_t wants = 0;           // streams of the peer's runs to subscribe to
   std::uint8_t offers = 0x7f;       // streams of own runs the peer may have
   std::uint8_t peer_wanted = 0x07;  // what the peer subscribed to when we last spoke: for the optimistic push
+  std::uint8_t relays = 0;          // streams of which to subscribe to all runs that the peer has, where it is a hub
+  std::uint8_t relay_offers = 0;    // streams of other nodes' runs the peer may have: a hub's
+  bool gives_back = false;          // the peer gets what it lost of its own runs: a hub's
   std::size_t credit_bytes = session_credit_bytes;
   std::uint64_t link_bytes_per_second = 0;  // configured rate; 0: measured
   Duration heartbeat = session_heartbeat;
@@ -30,7 +33,9 @@ struct SessionOptions {
 
 // One anti-entropy session with one peer, the same on both ends (README.md): hello with received context, optimistic
 // push of what the peer lacked when last heard of, chunks by stream priority, durable acks, credits, heartbeats. It may
-// be cut at any byte and starts anew with a hello. Each end sends runs of its own node only, and refuses any other.
+// be cut at any byte and starts anew with a hello. Each end sends runs of its own node; a hub relays other nodes' runs of
+// the streams that its peer subscribes to, and gives a node back what that lost of its own. From a peer that is no hub,
+// and of the open run from anybody, such chunks are refused.
 //
 // Sans-I/O: frames and ticks in, frames and effects out; reads the Log, never a clock. Loop thread only.
 class Session {
@@ -82,8 +87,12 @@ class Session {
     std::size_t bytes;
   };
   void take_hello(std::string_view body, Instant now, Effects& effects);
-  void take_chunk(std::string_view body, Effects& effects);
+  void take_chunk(std::string_view body, Instant now, Effects& effects);
   void take_ack(std::string_view body, Instant now, Effects& effects);
+  bool may_come(const RunStream& of) const;
+  bool subscribed(const RunStream& of) const;
+  ReceivedContext subscribed_of(const ReceivedContext& context) const;
+  ReceivedContext lost() const;
   bool arriving(const ChunkHeader& header) const;
   void feed_log(Effects& effects);
   void send_ack(Instant now, Effects& effects);
@@ -93,6 +102,7 @@ class Session {
   // What every call in ends with: acks, chunks, hello, heartbeat, silence; sets effects.wake.
   Effects& settle(Instant now, Effects& effects);
   void settle_ack(Instant now, Effects& effects);
+  void settle_lost(Instant now, Effects& effects);
   void settle_liveness(Instant now, Effects& effects);
 
   const Log& log_;
@@ -101,6 +111,7 @@ class Session {
   std::function<const ReceivedContext&()> committed_;
   std::unique_ptr<Outbox> outbox_;
   ReceivedContext peer_committed_, acked_here_;
+  ReceivedContext peer_has_;  // of our ended runs, when it said hello
   std::optional<std::uint8_t> peer_wants_;
   bool over_ = false;
 
@@ -110,6 +121,8 @@ class Session {
   HybridTime peer_hello_time_;
   Instant hello_again_;
   Duration hello_wait_{};
+  std::optional<Instant> ask_lost_;  // when to ask for what we lost, again or first
+  Duration ask_wait_{};
 
   std::deque<Ingest> held_;  // received, waiting for room in the log
   std::size_t held_bytes_ = 0, ingesting_bytes_ = 0, bytes_before_hello_ = 0;

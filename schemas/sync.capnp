@@ -30,10 +30,13 @@ struct Hello {
   time @10 :UInt64;
   # The sender's hybrid clock.
   have @11 :Data;
-  # What the sender holds of the peer's runs.
+  # What the sender holds of the peer's runs, and see `relays`.
   committed @12 :Data;
   # What of it is committed (A2) at the sender; empty: the same as `have`.
   software @13 :Text;
+  relays @14 :UInt8;
+  # One bit per stream of which the sender subscribes to all runs that the peer has, and not only to the peer's own. `have`
+  # then names all runs of these streams but the sender's own.
 }
 
 struct Ack {
@@ -41,6 +44,8 @@ struct Ack {
   # Entries of the (run, stream)s that advanced: A2 at the sender.
   creditBytes @1 :UInt32;
   # Bytes of chunk frames that the peer may have in flight from here on.
+  lost @2 :Data;
+  # Of ended runs of the sender's own, what the peer's hello named and the sender no longer holds: asked for again.
 }
 
 struct Heartbeat {

@@ -8,7 +8,7 @@ namespace landfall {
 namespace {
 
 constexpr auto clock_max = static_cast<std::uint8_t>(ClockClass::authenticated);
-constexpr auto wants_max = static_cast<std::uint8_t>((1u << stream_count) - 1);
+constexpr auto streams_max = static_cast<std::uint8_t>((1u << stream_count) - 1);
 
 // Copies text of at most bytes_max. A line may hold no control characters; a PEM block has line ends.
 Status copy_line(const char* what, capnp::Text::Reader from, std::size_t bytes_max, std::string& to) {
@@ -74,6 +74,7 @@ std::string encode(const Hello& hello) {
     root.setHave(wire::data(hello.have));
     root.setCommitted(wire::data(hello.committed));
     root.setSoftware(wire::text(hello.software));
+    root.setRelays(hello.relays);
   });
 }
 
@@ -84,7 +85,8 @@ Result<Hello> decode_hello(std::string_view body) {
     if (root.getClock() > clock_max) return Error{Code::corrupt, "hello: unknown clock class"};
     hello.clock = static_cast<ClockClass>(root.getClock());
     // Streams of a newer version are none that this node has.
-    hello.wants = root.getWants() & wants_max;
+    hello.wants = root.getWants() & streams_max;
+    hello.relays = root.getRelays() & streams_max;
     hello.credit_bytes = root.getCreditBytes();
     hello.node = wire::make_node(root.getNodeHigh(), root.getNodeLow());
     hello.run = {wire::make_node(root.getRunNodeHigh(), root.getRunNodeLow()), root.getRunCounter(),
@@ -97,17 +99,20 @@ Result<Hello> decode_hello(std::string_view body) {
 }
 
 std::string encode(const Ack& ack) {
-  LANDFALL_CHECK(ack.committed.size() <= received_context_bytes_max);
-  return wire::build_flat<wire::Ack>(wire::data_words(ack.committed.size()), [&](wire::Ack::Builder root) {
+  LANDFALL_CHECK(ack.committed.size() <= received_context_bytes_max && ack.lost.size() <= received_context_bytes_max);
+  const std::size_t words = wire::data_words(ack.committed.size()) + wire::data_words(ack.lost.size());
+  return wire::build_flat<wire::Ack>(words, [&](wire::Ack::Builder root) {
     root.setCommitted(wire::data(ack.committed));
     root.setCreditBytes(ack.credit_bytes);
+    if (!ack.lost.empty()) root.setLost(wire::data(ack.lost));
   });
 }
 
 Result<Ack> decode_ack(std::string_view body) {
   return decode<Ack, wire::Ack>("ack", body, [](wire::Ack::Reader root, Ack& ack) -> Status {
     ack.credit_bytes = root.getCreditBytes();
-    return copy_context("ack: committed", root.getCommitted(), ack.committed);
+    LANDFALL_TRY(copy_context("ack: committed", root.getCommitted(), ack.committed));
+    return copy_context("ack: lost", root.getLost(), ack.lost);
   });
 }
 

@@ -21,14 +21,16 @@ struct Hello {
   ClockClass clock = ClockClass::untrusted;
   std::uint8_t wants = 0;  // bit per stream of the peer's own runs that the sender subscribes to
   std::uint32_t credit_bytes = 0;
-  std::string have;       // what the sender holds of the peer's runs: not to be sent again
+  std::string have;       // what the sender holds of what it subscribes to: not to be sent again
   std::string committed;  // what of it is A2 at the sender; empty: the same as `have`
   std::string software;
+  std::uint8_t relays = 0;  // bit per stream of which the sender subscribes to all runs that the peer has
 };
 
 struct Ack {
   std::string committed;           // entries of the (run, stream)s that advanced: A2 at the sender
   std::uint32_t credit_bytes = 0;  // bytes of chunk frames the peer may have in flight from here on
+  std::string lost;                // of ended runs of the sender's own, what it asks the peer for
 };
 
 struct Heartbeat {

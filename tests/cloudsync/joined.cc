@@ -11,7 +11,11 @@ Side::Side(sim::Schedule& schedule, std::uint8_t id, Peer::Role role) : loop(sch
   LANDFALL_CHECK(opened.ok());
   log = std::move(*opened);
   schedule.run_for(std::chrono::seconds(1));
-  options.wants = role == Peer::Role::hub ? 0x7f : 0b0010111;
+  const bool hub = role == Peer::Role::hub;
+  options.wants = hub ? 0x7f : 0b0010111;
+  options.relays = hub ? 0 : 0b0010100;
+  options.relay_offers = hub ? 0b0010100 : 0;
+  options.gives_back = hub;
 }
 
 void Side::append(Stream stream, std::size_t events, std::size_t payload_bytes) {
@@ -32,7 +36,7 @@ Joined::Joined(std::uint64_t seed)
     : schedule(seed), edge(schedule, 1, Peer::Role::node), hub(schedule, 2, Peer::Role::hub) {
   for (Side* side : {&edge, &hub}) {
     side->log->subscribe(0x7f, [this, side](const Log::Range& range) {
-      if (range.of.run.node == side->self.node && side->session)
+      if (side->session && range.of.run.node != other(*side).self.node)
         apply(*side, side->session->on_appended(range, schedule.now()));
     });
   }

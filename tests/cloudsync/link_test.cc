@@ -138,9 +138,10 @@ TEST(Link, IdleDayCostsLessThanAHundredKilobytes) {
   EXPECT_LE(bytes + frames * 102, 100'000u);
 }
 
-TEST(Link, HubKeepsTheRunsOfOneEdgeFromAnother) {
+TEST(Link, HubKeepsAlarmsAndReadingsOfOneEdgeFromAnother) {
   World world(7, {.edges = 2});
-  append(world, world.edge(0), Stream::alarm, 5, 20);
+  for (Stream stream : {Stream::alarm, Stream::reported, Stream::telemetry, Stream::blob})
+    append(world, world.edge(0), stream, 5, 20);
   append(world, world.hub(), Stream::document, 5, 20);
   append(world, world.hub(), Stream::telemetry, 5, 20);
   world.run_for(60s);

@@ -282,6 +282,14 @@ INSTANTIATE_TEST_SUITE_P(
                             FrameType::chunk,
                             [](Joined& p) { return stored_chunk(p.hub, Stream::desired); },
                             {Code::denied}},
+                    Hostile{"ChunkOfAThirdNode",
+                            FrameType::chunk,
+                            [](Joined& p) {
+                              Side third(p.schedule, 3, Peer::Role::node);
+                              third.append(Stream::document, 2, 20);
+                              return stored_chunk(third, Stream::document);
+                            },
+                            {Code::denied}},
                     Hostile{"AckOfBytes",
                             FrameType::ack,
                             [](Joined&) { return std::string(33, '\1'); },
@@ -289,7 +297,13 @@ INSTANTIATE_TEST_SUITE_P(
                     Hostile{"AckWithBadContext",
                             FrameType::ack,
                             [](Joined&) {
-                              return encode(Ack{std::string(100, '\xee'), 1000});
+                              return encode(Ack{std::string(100, '\xee'), 1000, {}});
+                            },
+                            {Code::corrupt, Code::out_of_range}},
+                    Hostile{"AckWithBadLosses",
+                            FrameType::ack,
+                            [](Joined&) {
+                              return encode(Ack{{}, 1000, std::string(100, '\xee')});
                             },
                             {Code::corrupt, Code::out_of_range}},
                     Hostile{"EnrolInASession",

@@ -93,12 +93,24 @@ TEST(Golden, SyncMessages) {
     ASSERT_TRUE(value.ok()) << name << ": " << value.error().detail;
     EXPECT_EQ(encode(*value), encoded) << name;
   };
-  again("hello/all-fields", encode(samples::hello()), decode_hello);
-  again("ack/all-fields", encode(Ack{"context", 77}), decode_ack);
+  again("hello/with-relays", encode(samples::hello()), decode_hello);
+  again("ack/with-lost", encode(Ack{"context", 77, "lost"}), decode_ack);
   again("heartbeat/all-fields", encode(Heartbeat{{99}}), decode_heartbeat);
   again("bye/all-fields", encode(Bye{Code::denied, "certificate expired"}), decode_bye);
   again("enrol/all-fields", encode(Enrol{"-----BEGIN CERTIFICATE REQUEST-----\n", "ship 7"}), decode_enrol);
   again("enrolled/all-fields", encode(samples::enrolled()), decode_enrolled);
+}
+
+// As peers of before relays send them: fields added since read as nothing asked for.
+TEST(Golden, SyncMessagesOfBeforeRelays) {
+  auto hello = decode_hello(golden("hello/all-fields", {}));
+  ASSERT_TRUE(hello.ok()) << hello.error().detail;
+  EXPECT_EQ(hello->relays, 0);
+  hello->relays = samples::hello().relays;
+  EXPECT_EQ(encode(*hello), encode(samples::hello()));
+  const auto ack = decode_ack(golden("ack/all-fields", {}));
+  ASSERT_TRUE(ack.ok()) << ack.error().detail;
+  EXPECT_EQ(encode(*ack), encode(Ack{"context", 77, {}}));
 }
 
 TEST(Golden, Frames) {

@@ -53,6 +53,7 @@ Hello hello() {
   hello.have = "have, as bytes";
   hello.committed = std::string("\0\x01\x02", 3);
   hello.software = "landfall 0.1.0";
+  hello.relays = 0x14;
   return hello;
 }
 

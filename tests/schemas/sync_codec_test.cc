@@ -25,8 +25,10 @@ TEST(SyncMessages, HoldEveryField) {
   EXPECT_EQ(h->have, hello.have);
   EXPECT_EQ(h->committed, hello.committed);
   EXPECT_EQ(h->software, hello.software);
+  EXPECT_EQ(h->relays, hello.relays);
 
-  auto ack = decode_ack(encode(Ack{"context", 77})).value();
+  auto ack = decode_ack(encode(Ack{"context", 77, "lost"})).value();
+  EXPECT_EQ(ack.lost, "lost");
   EXPECT_EQ(ack.committed, "context");
   EXPECT_EQ(ack.credit_bytes, 77u);
   EXPECT_EQ(decode_heartbeat(encode(Heartbeat{{99}})).value().time.value, 99u);
@@ -49,7 +51,7 @@ struct Message {
 
 std::vector<Message> messages() {
   return {{"hello", encode(samples::hello()), [](std::string_view b) { return decode_hello(b).ok(); }},
-          {"ack", encode(Ack{"context", 77}), [](std::string_view b) { return decode_ack(b).ok(); }},
+          {"ack", encode(Ack{"context", 77, "lost"}), [](std::string_view b) { return decode_ack(b).ok(); }},
           {"heartbeat", encode(Heartbeat{{99}}), [](std::string_view b) { return decode_heartbeat(b).ok(); }},
           {"bye", encode(Bye{Code::denied, "why"}), [](std::string_view b) { return decode_bye(b).ok(); }},
           {"enrol", encode(Enrol{"-----BEGIN\n", "ship 7"}), [](std::string_view b) { return decode_enrol(b).ok(); }},

@@ -97,8 +97,8 @@ void Ledger::check_contents(World::Node& holder) {
   const bool hub = holder.self.role == Peer::Role::hub;
   for (const auto& [dot, body] : by_dot_) {
     const bool own = dot.run.node == holder.self.node;
-    const bool subscribed =
-        dot.run.node == world_.hub().self.node && (0b0010111 >> static_cast<int>(dot.stream) & 1) != 0;
+    const std::uint8_t from_hub = dot.run.node == world_.hub().self.node ? 0b0010111 : 0b0010100;
+    const bool subscribed = (from_hub >> static_cast<int>(dot.stream) & 1) != 0;
     if ((hub || own || subscribed) && !seen.contains(body))
       complain(holder.self.name + ": lost " + to_string(dot) + " " + body.substr(0, 40));
   }

@@ -8,8 +8,6 @@ using namespace std::chrono_literals;
 
 namespace {
 
-constexpr std::uint8_t edge_wants = 0b0010111;
-
 Peer named(std::size_t index) {
   Peer peer;
   peer.node.bytes.fill(static_cast<std::uint8_t>(0x10 + index));
@@ -80,7 +78,6 @@ void World::start(Node& node) {
   ReplicatorOptions options;
   const bool hub = node.self.role == Peer::Role::hub;
   options.role = hub ? ReplicatorOptions::Role::hub : ReplicatorOptions::Role::edge;
-  options.session.wants = hub ? 0x7f : edge_wants;
   options.session.heartbeat = options_.heartbeat;
   options.session.credit_bytes = options_.credit_bytes;
   options.session.link_bytes_per_second = options_.link_bytes_per_second;
