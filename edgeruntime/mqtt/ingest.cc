@@ -6,12 +6,14 @@
 #include <array>
 #include <cstring>
 #include <deque>
+#include <set>
 #include <span>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "edgeruntime/mqtt/capture.h"
+#include "edgeruntime/mqtt/deaf_clients.h"
 #include "edgeruntime/mqtt/dedupe_window.h"
 #include "edgeruntime/mqtt/ring.h"
 #include "schemas/chunk.h"
@@ -32,12 +34,25 @@ constexpr std::chrono::milliseconds pause_between_drains{10};
 constexpr int idle_pauses_before_sleep = 5;
 
 std::string position_key(Stream stream) { return "x/ring/" + std::string(to_string(stream)); }
+std::string request_key(std::size_t slot) { return "x/ring/request/" + std::to_string(slot); }
 
 std::string encode_position(std::uint64_t generation, std::uint64_t position) {
   std::string value(16, '\0');
   std::memcpy(value.data(), &generation, 8);
   std::memcpy(value.data() + 8, &position, 8);
   return value;
+}
+
+struct Position {
+  std::uint64_t generation = 0, end = 0;
+};
+Position read_position(const Log& log, const std::string& key) {
+  Position position;
+  const auto value = log.get_meta(key);
+  if (!value.ok() || value->size() != 16) return {};
+  std::memcpy(&position.generation, value->data(), 8);
+  std::memcpy(&position.end, value->data() + 8, 8);
+  return position;
 }
 
 bool is_text(std::string_view payload) {
@@ -129,8 +144,14 @@ struct MqttIngest::State : std::enable_shared_from_this<MqttIngest::State> {
 
   struct Drain {
     std::uint64_t end;
-    std::size_t appends_left;
+    std::size_t left;  // appends and requests that are not done, and one while it is read
     bool retained;
+  };
+  // Where the position of one request is stored. Another one may have it once the tail is behind the record: until then
+  // what is stored there tells the next edge to skip it.
+  struct Slot {
+    std::uint64_t end = 0;  // of the record, 0: free
+    bool is_handed_over = false;
   };
 
   UvLoop& loop;
@@ -145,18 +166,30 @@ struct MqttIngest::State : std::enable_shared_from_this<MqttIngest::State> {
 
   std::uint64_t stored_generation = 0;
   std::array<std::uint64_t, stream_count> stored_before{};  // of stored_generation: below is in the log
+  std::array<Slot, mqtt_requests_max> slots;
+  std::size_t slots_taken = 0;
+  std::set<std::uint64_t> done_before;  // ends of requests of stored_generation that are dealt with
+  DeafClients deaf;
   std::deque<Drain> drains;
+  bool reading = false;
   std::array<std::vector<Event>, stream_count> events;        // views into the ring; empty between drains
   std::array<std::vector<std::uint64_t>, stream_count> ends;  // of their records
+  std::deque<std::string> devices;                            // that are no part of their topic as it is
   Metrics counts;
 
   Status start();
   void turn();
   bool drain();
   bool take(const RingReader::Record& record, Drain& drain);
+  void take_event(const RingReader::Record& record, const CapturedMessage& message);
+  void hand_over(const RingReader::Record& record, const CapturedMessage& message);
+  void on_done(std::uint64_t drain, std::size_t slot);
+  std::string_view device_of(std::string_view topic);
   void append(Stream stream);
-  void on_appended(std::size_t index, Result<Log::Appended> result);
+  void on_appended(std::uint64_t drain, Result<Log::Appended> result);
+  void finish_one(std::uint64_t drain);
   void release();
+  bool is_full() const { return drains.size() >= drains_max || slots_taken == slots.size(); }
   void rest(bool drained);
   void report(const Error& error) {
     if (options.on_error) options.on_error(error);
@@ -189,11 +222,15 @@ Status MqttIngest::State::start() {
   ring = std::move(*opened);
   stored_generation = ring->generation();
   for (std::size_t i = 0; i < stream_count; ++i) {
-    auto value = log.get_meta(position_key(static_cast<Stream>(i)));
-    if (!value.ok() || value->size() != 16) continue;
-    std::uint64_t generation;
-    std::memcpy(&generation, value->data(), 8);
-    if (generation == stored_generation) std::memcpy(&stored_before[i], value->data() + 8, 8);
+    const auto position = read_position(log, position_key(static_cast<Stream>(i)));
+    if (position.generation == stored_generation) stored_before[i] = position.end;
+  }
+  for (std::size_t i = 0; i < slots.size(); ++i) {
+    const auto position = read_position(log, request_key(i));
+    if (position.generation != stored_generation || position.end <= ring->position()) continue;
+    slots[i].end = position.end;
+    ++slots_taken;
+    done_before.insert(position.end);
   }
   poll = new uv_poll_t;
   poll->data = this;
@@ -212,15 +249,15 @@ void MqttIngest::State::turn() {
   if (failed) return;
   const std::uint64_t before = drains_begun;
   // A drain that met its bounds left records behind. After any other the rest can wait for the pause to end.
-  while (drains.size() < drains_max && log.pending_bytes() < log_pending_bytes_busy && drain()) {}
+  while (!is_full() && log.pending_bytes() < log_pending_bytes_busy && drain()) {}
   rest(drains_begun != before);
 }
 
-// While the drains are full, the completion of one brings the next turn.
+// While drains or requests are at their bound, the completion of one brings the next turn.
 void MqttIngest::State::rest(bool drained) {
   loop.cancel(timer);
   timer = 0;
-  if (drains.size() >= drains_max) return;
+  if (is_full()) return;
   if (drained) idle_pauses = 0;
   const bool busy = log.pending_bytes() >= log_pending_bytes_busy || !drains.empty();
   if (!busy && ++idle_pauses > idle_pauses_before_sleep) {
@@ -235,9 +272,11 @@ void MqttIngest::State::rest(bool drained) {
 // Reads once through what is there, up to the bounds, and appends it. True where it met the bounds.
 bool MqttIngest::State::drain() {
   const std::uint64_t from = ring->position();
-  Drain now{from, 0, false};
+  drains.push_back({from, 1, false});
+  const std::uint64_t index = drains_begun++;
+  reading = true;
   std::size_t count = 0;
-  while (count < drain_events_max && ring->position() - from < drain_bytes_max) {
+  while (count < drain_events_max && ring->position() - from < drain_bytes_max && slots_taken < slots.size()) {
     auto record = ring->next();
     if (!record.ok()) {
       ++counts.corrupt;
@@ -245,20 +284,25 @@ bool MqttIngest::State::drain() {
       break;
     }
     if (!record->has_value()) break;
-    if (take(**record, now)) ++count;
+    if (take(**record, drains.back())) ++count;
   }
-  now.end = ring->position();
-  if (now.end == from) return false;
-  drains.push_back(now);
-  ++drains_begun;
+  const std::uint64_t end = drains.back().end = ring->position();
+  if (end == from) {
+    drains.pop_back();
+    --drains_begun;
+    reading = false;
+    return false;
+  }
   for (std::size_t i = 0; i < stream_count; ++i) {
     if (!events[i].empty()) append(static_cast<Stream>(i));
   }
-  release();
-  return count == drain_events_max || now.end - from >= drain_bytes_max;
+  devices.clear();
+  finish_one(index);
+  reading = false;
+  return count == drain_events_max || end - from >= drain_bytes_max;
 }
 
-// True where the record becomes an event.
+// True where somebody has work from the record.
 bool MqttIngest::State::take(const RingReader::Record& record, Drain& now) {
   auto message = decode_captured(record.body);
   if (!message.ok() || !is_storable(*message)) {
@@ -267,8 +311,18 @@ bool MqttIngest::State::take(const RingReader::Record& record, Drain& now) {
                         : message.error());
     return false;
   }
-  const auto stream = static_cast<std::size_t>(message->stream);
-  if (ring->generation() == stored_generation && record.end <= stored_before[stream]) {
+  const bool is_known_generation = ring->generation() == stored_generation;
+  if (message->outcome != Outcome::event) {
+    deaf.note(*message);
+    if (is_known_generation && done_before.contains(record.end)) {
+      ++counts.skipped;
+      return false;
+    }
+    now.retained |= message->retained;
+    hand_over(record, *message);
+    return true;
+  }
+  if (is_known_generation && record.end <= stored_before[static_cast<std::size_t>(message->stream)]) {
     ++counts.skipped;
     return false;
   }
@@ -276,19 +330,59 @@ bool MqttIngest::State::take(const RingReader::Record& record, Drain& now) {
     ++counts.duplicates;
     return false;
   }
+  now.retained |= message->retained;
+  take_event(record, *message);
+  return true;
+}
+
+void MqttIngest::State::take_event(const RingReader::Record& record, const CapturedMessage& message) {
   Event event;
-  event.kind = message->kind;
-  event.retained = message->retained;
-  event.subject = message->topic;
-  event.content_type = message->content_type.empty() ? guess_content_type(message->payload) : message->content_type;
-  event.source = message->source;
-  event.id = message->id;
-  event.device = device_of(message->topic);
-  event.payload = message->payload;
+  event.kind = message.kind;
+  event.retained = message.retained;
+  event.subject = message.topic;
+  event.content_type = message.content_type.empty() ? guess_content_type(message.payload) : message.content_type;
+  event.source = message.source;
+  event.id = message.id;
+  event.device = device_of(message.topic);
+  event.payload = message.payload;
+  const auto stream = static_cast<std::size_t>(message.stream);
   events[stream].push_back(event);
   ends[stream].push_back(record.end);
-  now.retained |= message->retained;
-  return true;
+}
+
+// Of most topics a part of the topic itself.
+std::string_view MqttIngest::State::device_of(std::string_view topic) {
+  constexpr std::string_view own = "landfall/";
+  if (topic.starts_with(own)) {
+    const auto level = topic.substr(own.size(), topic.find('/', own.size()) - own.size());
+    if (level.find('%') == level.npos) return level;
+  } else if (!topic.starts_with('$')) {
+    return {};
+  }
+  auto parsed = parse_device_topic(topic);
+  return parsed ? std::string_view(devices.emplace_back(std::move(parsed->device))) : std::string_view();
+}
+
+void MqttIngest::State::hand_over(const RingReader::Record& record, const CapturedMessage& message) {
+  const bool is_request = message.outcome == Outcome::request;
+  const auto& handler = is_request ? options.on_request : options.on_notice;
+  if (!handler) return;
+  ++(is_request ? counts.requests : counts.notices);
+  std::size_t slot = 0;
+  while (slots[slot].end != 0) ++slot;
+  slots[slot] = {record.end, true};
+  ++slots_taken;
+  ++drains.back().left;
+  handler(message, {{request_key(slot), encode_position(ring->generation(), record.end)}},
+          [weak = weak_from_this(), drain = drains_begun - 1, slot] {
+            const auto self = weak.lock();
+            if (self && !self->failed) self->on_done(drain, slot);
+          });
+}
+
+void MqttIngest::State::on_done(std::uint64_t drain, std::size_t slot) {
+  LANDFALL_CHECK(std::exchange(slots[slot].is_handed_over, false));
+  finish_one(drain);
 }
 
 // In calls that one chunk holds: the log makes a longer one durable in parts, and the position rides with the last of
@@ -304,7 +398,7 @@ void MqttIngest::State::append(Stream stream) {
       if (bytes > chunk_rows_bytes_max && to > from) break;
     }
     const std::uint64_t count = to - from;
-    ++drains.back().appends_left;
+    ++drains.back().left;
     log.append(stream, all.subspan(from, count),
                {{position_key(stream), encode_position(ring->generation(), ends[index][to - 1])}},
                [weak = weak_from_this(), drain, count](Result<Log::Appended> result) {
@@ -319,7 +413,7 @@ void MqttIngest::State::append(Stream stream) {
   ends[index].clear();
 }
 
-void MqttIngest::State::on_appended(std::size_t index, Result<Log::Appended> result) {
+void MqttIngest::State::on_appended(std::uint64_t drain, Result<Log::Appended> result) {
   // Disk: the log is finished until the process restarts, and nothing more is taken from the ring or acknowledged. The
   // other codes cannot come: take() checked the limits, turn() the room. Stopping keeps what is in the ring either way.
   if (!result.ok()) {
@@ -327,24 +421,44 @@ void MqttIngest::State::on_appended(std::size_t index, Result<Log::Appended> res
     report(std::move(result).error().in("captured messages"));
     return;
   }
+  finish_one(drain);
+}
+
+void MqttIngest::State::finish_one(std::uint64_t drain) {
   const std::uint64_t front = drains_begun - drains.size();
-  LANDFALL_CHECK(index >= front && drains[index - front].appends_left > 0);
-  --drains[index - front].appends_left;
-  const bool was_full = drains.size() >= drains_max;
+  LANDFALL_CHECK(drain >= front && drains[drain - front].left > 0);
+  --drains[drain - front].left;
+  const bool was_full = is_full();
   release();
-  if (was_full && drains.size() < drains_max) turn();
+  if (was_full && !is_full() && !reading) turn();
 }
 
 void MqttIngest::State::release() {
   bool retained = false, released = false;
   std::uint64_t end = 0;
-  for (; !drains.empty() && drains.front().appends_left == 0; drains.pop_front()) {
+  for (; !drains.empty() && drains.front().left == 0; drains.pop_front()) {
     end = drains.front().end;
     retained |= drains.front().retained;
     released = true;
   }
-  if (released) ring->release(end);
+  if (released) {
+    if (slots_taken != 0) {
+      for (auto& slot : slots) {
+        if (slot.end == 0 || slot.end > end) continue;
+        slot = {};
+        --slots_taken;
+      }
+    }
+    ring->release(end);
+  }
   if (retained && options.on_retained) options.on_retained();
+}
+
+std::vector<std::string> MqttIngest::deaf_clients(std::string_view device) const {
+  return state_->deaf.of_device(device);
+}
+std::vector<std::pair<std::string, std::vector<std::string>>> MqttIngest::deaf_clients() const {
+  return state_->deaf.all();
 }
 
 MqttIngest::Metrics MqttIngest::metrics() const {
@@ -358,6 +472,8 @@ MqttIngest::Metrics MqttIngest::metrics() const {
   all.ring_bytes = ring.bytes();
   all.oldest_ms = ring.oldest_ms();
   all.window_names = state_->window.size();
+  all.control_version = ring.control_version();
+  all.deaf_clients = state_->deaf.size();
   all.broker_attached = ring.writer_alive();
   return all;
 }

@@ -4,12 +4,29 @@
 #include <filesystem>
 #include <functional>
 #include <memory>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
 
+#include "edgeruntime/mqtt/capture.h"
 #include "edgeruntime/uv_loop.h"
 #include "eventlog/log.h"
 #include "schemas/limits.h"
 
 namespace landfall {
+
+// A request or notice. `message` is valid until `done` is called, but not beyond the life of the MqttIngest.
+//
+// A handler that writes puts `position` into the meta of the batch it writes (the last, where it writes several): the
+// same batch says then that the record has been dealt with, and it is not handed over again after a crash. One that
+// writes nothing drops it: after a crash it may see the record again. `done` is called once, also inside the handler,
+// when the batch is A1 or when there is none; a handler whose log has failed never calls it, and the record stays.
+//
+// Records come in the order in which the broker took them; the next ones come before `done` of this one, at most
+// mqtt_requests_max at once. Each has a position of its own, so that they may be done in any order.
+using OnRequest =
+    std::function<void(const CapturedMessage& message, std::vector<Log::Meta> position, std::function<void()> done)>;
 
 struct MqttIngestOptions {
   std::filesystem::path ring;  // the same two paths as in BrokerOptions
@@ -17,6 +34,8 @@ struct MqttIngestOptions {
   std::size_t bytes = ring_bytes;                   // of a ring that is made
   std::function<void(const Error&)> on_error = {};  // one line for the operator: lost records, a failed log
   std::function<void()> on_retained = {};           // retained messages became A1: Broker::save_retained
+  OnRequest on_request = {};                        // none: requests are dropped
+  OnRequest on_notice = {};                         // none: notices are dropped
 };
 
 // Moves what the broker's plugin captured from the ring into the log, each record once.
@@ -47,9 +66,18 @@ class MqttIngest {
     std::uint64_t ring_used_bytes = 0, ring_bytes = 0;
     std::uint64_t oldest_ms = 0;  // age of the oldest record that is not A1
     std::uint64_t window_names = 0;
+    std::uint64_t requests = 0, notices = 0;  // handed over by this process
+    std::uint64_t control_version = 0;        // that the plugin goes by: Broker::Report::control_version
+    std::uint64_t deaf_clients = 0;
     bool broker_attached = false;  // a plugin holds the ring
   };
   Metrics metrics() const;
+
+  // Clients that publish for `device` and have no subscription: mappers that a restarted broker has forgotten and that
+  // go on without subscribing again. MqttClient::publish_to reaches them. Ordered; ids are gone at the client's end.
+  std::vector<std::string> deaf_clients(std::string_view device) const;
+  // All of them, with their devices, for people.
+  std::vector<std::pair<std::string, std::vector<std::string>>> deaf_clients() const;
 
  private:
   struct State;

@@ -54,6 +54,7 @@ struct RingHeader {
   std::uint32_t writer_pid;
   std::atomic<std::uint64_t> written;
   std::array<std::atomic<std::uint64_t>, 3> refused;
+  std::atomic<std::uint64_t> control_version;
 
   // Written by the reader; the writer takes reader_state back to awake.
   alignas(128) Position tail;
@@ -335,6 +336,7 @@ void RingWriter::wake_reader(Urgency urgency) {
 void RingWriter::count(RingCounter counter) {
   mapping_->header().refused[static_cast<std::size_t>(counter)].fetch_add(1, std::memory_order_relaxed);
 }
+void RingWriter::set_control_version(std::uint64_t version) { mapping_->header().control_version.store(version); }
 std::uint64_t RingWriter::head() const { return head_; }
 std::uint64_t RingWriter::tail() const { return mapping_->header().tail.load(); }
 
@@ -441,6 +443,7 @@ void RingReader::begin_generation() {
   header.urgent.store(0);
   header.tail.store(0);
   header.written.store(0);
+  header.control_version.store(0);
   for (auto& counter : header.refused) counter.store(0);
   next_ = 0;
   recovering_ = false;
@@ -508,6 +511,8 @@ std::uint32_t RingReader::oldest_ms() const {
   if (tail == head() || !mapping_->is_record_at(tail, head(), record)) return 0;
   return monotonic_ms() - record.received_ms;
 }
+
+std::uint64_t RingReader::control_version() const { return mapping_->header().control_version.load(); }
 
 RingCounts RingReader::counts() const {
   const auto& header = mapping_->header();

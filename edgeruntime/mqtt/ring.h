@@ -67,6 +67,8 @@ class RingWriter {
   bool reader_moves() const;
 
   void count(RingCounter counter);
+  // Which control file (control.h) the plugin goes by, for the edge to see.
+  void set_control_version(std::uint64_t version);
   std::uint64_t head() const;
   std::uint64_t tail() const;
 
@@ -126,6 +128,7 @@ class RingReader {
   std::uint64_t used_bytes() const;
   std::uint32_t oldest_ms() const;  // age of the oldest record that is not A1, 0 if there is none
   RingCounts counts() const;
+  std::uint64_t control_version() const;
   std::size_t bytes() const;
 
  private:

@@ -72,7 +72,7 @@ TEST(Capture, MessageComesBackAndNoBytesBreakTheDecoder) {
   EXPECT_EQ(back.id, message.id);
   EXPECT_EQ(back.payload, message.payload);
   EXPECT_EQ(back.retained, true);
-  EXPECT_EQ(device_of(back.topic), "d");
+  EXPECT_EQ(parse_device_topic(back.topic)->device, "d");
   std::mt19937 random(3);
   for (int i = 0; i < 20'000; ++i) {
     std::string hostile = bytes.substr(0, random() % (bytes.size() + 1));
