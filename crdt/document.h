@@ -61,9 +61,9 @@ Result<std::vector<Op>> replace_ops(std::span<const Entry> entries, const Docume
                                     std::string_view document);
 // Takes away what is seen of the part at `path` ("": the document).
 std::vector<Op> erase_ops(std::span<const Entry> entries, const DocumentPlace& place, std::string_view path = "");
-// Settles a conflict for the write `take`, which is at exactly `path`. Errors: `not_found`.
+// Settles a conflict: for the write `take`, which is at exactly `path`, or for what is shown. Errors: `not_found`.
 Result<std::vector<Op>> settle_ops(std::span<const Entry> entries, const DocumentPlace& place, std::string_view path,
-                                   const Dot& take);
+                                   const std::optional<Dot>& take);
 
 // A long series of ops as the events that can carry them. Ops stand for themselves: a reader between two events sees a
 // part done, never a wrong value.

@@ -5,10 +5,13 @@
 
 namespace landfall {
 
-const Entry* latest(std::span<const Entry> siblings) {
+bool is_later(const Entry& a, const Entry& b) {
   const auto rank = [](const Entry& e) { return std::tie(e.clock, e.time, e.dot.run, e.dot.seq); };
-  const auto found =
-      std::ranges::max_element(siblings, [&](const auto& a, const auto& b) { return rank(a) < rank(b); });
+  return rank(a) > rank(b);
+}
+
+const Entry* latest(std::span<const Entry> siblings) {
+  const auto found = std::ranges::min_element(siblings, is_later);
   return found == siblings.end() ? nullptr : &*found;
 }
 

@@ -11,8 +11,9 @@ namespace landfall {
 
 // The multi-value register: every concurrent write stays until somebody who saw it writes again.
 
-// The sibling that a reader is shown where no policy says otherwise: the greatest by (clock class, time, run, seq). The
-// clock only breaks ties between writes that did not know of each other. Null for none.
+// By (clock class, time, run, seq). The clock only breaks ties between writes that did not know of each other.
+bool is_later(const Entry& a, const Entry& b);
+// The sibling that a reader is shown where no policy says otherwise: the one later than all others. Null for none.
 const Entry* latest(std::span<const Entry> siblings);
 
 // A write by somebody who sees `entries`, and a delete: they supersede what is at `path` there.
