@@ -1,6 +1,7 @@
 #pragma once
 
 #include <functional>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -19,10 +20,16 @@ struct CommandView {
   std::string actor;
   std::int64_t issued_ms = 0, expires_ms = 0;
   enum class State : std::uint8_t { pending, sent, succeeded, failed, expired, cancelled } state = State::pending;
-  std::string result;  // JSON text of the device, or why it was not sent
-  std::int64_t ended_ms = 0;
+  // Somebody who is not the owner asked for it: `cancelled` once the owner agrees, which had not sent it then.
+  bool cancel_asked = false;
+  bool from_device = false;  // the result is the device's own word
+  std::string result;        // JSON text of the device, or why there is none
+  std::int64_t sent_ms = 0, ended_ms = 0;
   std::string version;
+  bool is_open() const { return state == State::pending || state == State::sent; }
 };
+// A pure function of live state: no clock, no node's own opinion.
+CommandView view_command(std::string_view id, const Entries& entries);
 std::string_view to_string(CommandView::State state);
 std::string command_json(const CommandView& view);
 
@@ -36,7 +43,8 @@ class Commands {
   };
   Commands(Loop& loop, Objects& objects, Options options);
   ~Commands();
-  // Sends what waits for owned devices, and again whenever a command comes; expires what is due.
+  // Sends what waits for owned devices, and again whenever a command comes; expires what is due. Call it again where
+  // `owns` has another answer than before.
   void start();
 
   struct Issue {
@@ -45,12 +53,14 @@ class Commands {
     Duration valid = std::chrono::hours(24);
   };
   void issue(Issue issue, std::function<void(Result<CommandView>)> done);
-  void cancel(std::string id, std::string actor, OnWritten done);  // `conflict` once it is sent
-  // From the device. A second result of the same command changes nothing.
+  // `conflict` once it is sent or ended, as far as is known here.
+  void cancel(std::string id, std::string actor, OnWritten done);
+  // From the device. A second result of the same command changes nothing; one that comes after the owner gave up counts.
   void complete(std::string id, bool succeeded, std::string result, std::string actor, std::vector<Log::Meta> meta,
                 OnWritten done);
 
   Result<CommandView> view(std::string_view id) const;
+  // Ordered by id, from behind `after`. Empty device: of all.
   Result<std::vector<CommandView>> list(std::string_view device, bool open_only, std::string_view after,
                                         std::size_t limit) const;
   using OnChanged = std::function<void(const std::string& id)>;

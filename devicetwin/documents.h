@@ -11,7 +11,7 @@ namespace landfall {
 
 // JSON documents that every node edits: stream document, object "doc/<name>"; merge by RFC 7396 on paths (crdt/document.h).
 // A name is 1 to 512 of [A-Za-z0-9-_./] without empty, "." or ".." parts.
-struct DocumentView {
+struct NamedDocument {
   std::string name, version;
   std::string json;  // canonical
   std::vector<std::string>
@@ -24,7 +24,7 @@ class Documents {
   explicit Documents(Objects& objects) : objects_(objects) {}
   ~Documents();
 
-  Result<DocumentView> view(std::string_view name) const;  // `not_found`
+  Result<NamedDocument> view(std::string_view name) const;  // `not_found`
   Result<std::vector<std::string>> list(std::string_view prefix, std::string_view after, std::size_t limit) const;
   // `json` replaces the whole; patch is RFC 7396. if_match "*": it must exist; a version: it must be that one.
   void put(std::string name, std::string json, std::string actor, std::optional<std::string> if_match, OnWritten done);

@@ -41,6 +41,14 @@ inline constexpr std::size_t siblings_shown_max = 16;
 // Changes of one object that wait for the one under way; beyond: unavailable.
 inline constexpr std::size_t object_changes_waiting_max = 4096;
 
+// Alarms and commands, where they are written. Beyond: refused with out_of_range.
+inline constexpr std::size_t alarm_text_bytes_max = 4096;
+inline constexpr std::chrono::hours command_valid_max{24 * 366};
+// Occurrences of one alarm that nobody acknowledges. Beyond: a new one takes the place of the oldest that was cleared.
+inline constexpr std::size_t alarm_occurrences_max = 16;
+// Who waits for a wall time looks at it this often: it may jump.
+inline constexpr std::chrono::milliseconds wall_time_look_max{60'000};
+
 // Frames. Beyond: the session is closed with a typed error, nothing is applied.
 inline constexpr std::size_t frame_bytes_max = 1 << 20;
 inline constexpr std::size_t frame_before_hello_bytes_max = 64 << 10;

@@ -1,0 +1,82 @@
+#include "devicetwin/json_value.h"
+
+#include <cstdio>
+#include <ctime>
+
+#include "schemas/limits.h"
+
+namespace landfall {
+namespace {
+
+// Before it is parsed: what comes after goes down into the value once per level.
+bool is_too_deep(std::string_view text) {
+  std::size_t depth = 0;
+  bool in_string = false;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    const char c = text[i];
+    if (in_string) {
+      if (c == '\\') ++i;
+      if (c == '"') in_string = false;
+    } else if (c == '"') {
+      in_string = true;
+    } else if (c == '{' || c == '[') {
+      if (++depth > document_depth_max) return true;
+    } else if ((c == '}' || c == ']') && depth > 0) {
+      --depth;
+    }
+  }
+  return false;
+}
+
+}  // namespace
+
+Result<Json> read_json(std::string_view text, std::string_view what) {
+  if (is_too_deep(text)) {
+    return Error{Code::out_of_range,
+                 std::string(what) + ": nested deeper than " + std::to_string(document_depth_max) + " levels"};
+  }
+  Json value = Json::parse(text, nullptr, false);
+  if (value.is_discarded()) return Error{Code::out_of_range, std::string(what) + ": not JSON"};
+  return value;
+}
+
+Json stored_json(std::string_view text) {
+  return is_too_deep(text) ? Json(Json::value_t::discarded) : Json::parse(text, nullptr, false);
+}
+
+std::string write_json(const Json& value) { return value.dump(-1, ' ', false, Json::error_handler_t::replace); }
+
+std::string text_of(const Json& object, const char* key, std::string_view otherwise) {
+  if (!object.is_object()) return std::string(otherwise);
+  const auto it = object.find(key);
+  return it != object.end() && it->is_string() ? it->get<std::string>() : std::string(otherwise);
+}
+
+std::int64_t number_of(const Json& object, const char* key, std::int64_t otherwise) {
+  if (!object.is_object()) return otherwise;
+  const auto it = object.find(key);
+  return it != object.end() && it->is_number_integer() ? it->get<std::int64_t>() : otherwise;
+}
+
+std::string time_text(std::int64_t unix_ms) {
+  const std::int64_t ms = ((unix_ms % 1000) + 1000) % 1000;
+  const auto seconds = static_cast<std::time_t>((unix_ms - ms) / 1000);
+  std::tm parts{};
+  gmtime_r(&seconds, &parts);
+  char text[96];
+  std::snprintf(text, sizeof text, "%04d-%02d-%02dT%02d:%02d:%02d.%03dZ", parts.tm_year + 1900, parts.tm_mon + 1,
+                parts.tm_mday, parts.tm_hour, parts.tm_min, parts.tm_sec, static_cast<int>(ms));
+  return text;
+}
+
+std::string_view clock_text(ClockClass clock) {
+  switch (clock) {
+    case ClockClass::untrusted: return "untrusted";
+    case ClockClass::holdover: return "holdover";
+    case ClockClass::synced: return "synced";
+    case ClockClass::authenticated: return "authenticated";
+  }
+  return "untrusted";
+}
+
+}  // namespace landfall
