@@ -2,8 +2,11 @@
 
 #include <algorithm>
 #include <map>
+#include <optional>
 #include <unordered_map>
 #include <utility>
+
+#include "eventlog/chain.h"
 
 namespace landfall {
 namespace {
@@ -58,6 +61,7 @@ class LinkedReplicator final : public Replicator {
     }
     options_.session.relay_offers = hub ? relayed_streams : 0;
     options_.session.gives_back = hub;
+    options_.session.digests = [this](Stream stream) { return digests(stream); };
     if (!options_.committed) options_.committed = [&l = log_]() -> const ReceivedContext& { return l.received(); };
     recall_peers();
     subscription_ = log_.subscribe(all_streams, [this](const Log::Range& range) { on_range(range); });
@@ -140,7 +144,7 @@ class LinkedReplicator final : public Replicator {
     for (const auto& [node, known] : known_) {
       all.push_back({known.peer, known.session != nullptr, known.session && known.session->in_sync(), known.since,
                      known.session ? known.session->totals() : known.totals, known.sessions, known.refused,
-                     known.last_error});
+                     known.compared, known.divergences, known.diverged, known.last_error});
     }
     return all;
   }
@@ -168,7 +172,9 @@ class LinkedReplicator final : public Replicator {
     Instant wake_at;
     Instant since;
     Session::Totals totals;
-    std::uint64_t sessions = 0, refused = 0;
+    std::uint64_t sessions = 0, refused = 0, compared = 0, divergences = 0;
+    std::uint8_t diverged = 0;
+    std::array<Session::Comparison, stream_count> differed{};  // as last audited
     std::string last_error;
   };
 
@@ -214,7 +220,43 @@ class LinkedReplicator final : public Replicator {
     put(peer_key(known.peer.node), encode(known.memory));
   }
 
+  // What many sessions ask for after one change is worked out once.
+  Result<StreamDigests> digests(Stream stream) {
+    auto& known = digests_[static_cast<std::size_t>(stream)];
+    if (known) return *known;
+    auto state = log_.state_digest(stream);
+    if (!state.ok()) return std::move(state).error();
+    ReceivedContext received;
+    for (const RunStream& of : log_.received().streams()) {
+      if (of.stream == stream) received.join(log_.received().of_stream(of));
+    }
+    StreamDigests fresh{{}, *state};
+    hasher_.extend(fresh.context, received.encode());
+    known = fresh;
+    return fresh;
+  }
+
+  void note(Known& known, const Session::Comparison& one) {
+    const auto stream = static_cast<std::size_t>(one.stream);
+    ++known.compared;
+    known.diverged &= static_cast<std::uint8_t>(~(1u << stream));
+    if (one.equal()) return;
+    known.diverged |= static_cast<std::uint8_t>(1u << stream);
+    ++known.divergences;
+    Session::Comparison& before = known.differed[stream];
+    if (before.ours == one.ours && before.theirs == one.theirs) return;
+    before = one;
+    const std::string audit = "{\"audit\":\"divergence\",\"peer\":\"" + to_string(known.peer.node) +
+                              "\",\"stream\":\"" + std::string(to_string(one.stream)) + "\",\"ours\":\"" +
+                              to_hex(one.ours) + "\",\"theirs\":\"" + to_hex(one.theirs) + "\"}";
+    Event event;
+    event.kind = Kind::audit;
+    event.payload = audit;
+    log_.append(Stream::control, {&event, 1}, [](const Result<Log::Appended>&) {});
+  }
+
   void on_range(const Log::Range& range) {
+    digests_[static_cast<std::size_t>(range.of.stream)].reset();
     const bool relayed = (options_.session.relay_offers >> static_cast<int>(range.of.stream) & 1) != 0;
     if (range.of.run.node != self_ && !relayed) return;
     for (auto& [node, known] : known_) {
@@ -245,6 +287,7 @@ class LinkedReplicator final : public Replicator {
                   });
       if (!of_session(id)) return;
     }
+    for (const Session::Comparison& one : effects.compared) note(known, one);
     if (effects.close) {
       Link* link = known.link;
       end(known, *effects.close);
@@ -291,6 +334,8 @@ class LinkedReplicator final : public Replicator {
   std::map<NodeId, Known> known_;
   std::unordered_map<std::uint64_t, NodeId> ids_;
   std::uint64_t session_ids_ = 0;
+  std::array<std::optional<StreamDigests>, stream_count> digests_;
+  ChainHasher hasher_;
   mutable ReceivedContext committed_by_peers_;
   mutable bool committed_stale_ = true;
   std::shared_ptr<int> alive_ = std::make_shared<int>(0);

@@ -44,7 +44,11 @@ class Replicator : public LinkUser {
     Instant since;                            // of the present link, or of the end of the last one
     Session::Totals totals;                   // of the present session, or of the last one
     std::uint64_t sessions = 0, refused = 0;  // opened; ended by a fault of the peer
-    std::string last_error;                   // why the last session ended
+    // States compared after both had received the same, and how often they differed: a defect at one of the ends, which
+    // the audit (control) names. `diverged` has a bit for each stream that differed when last compared.
+    std::uint64_t compared = 0, divergences = 0;
+    std::uint8_t diverged = 0;
+    std::string last_error;  // why the last session ended
   };
   virtual std::vector<PeerStatus> peers() const = 0;  // known ones, ordered by node
   // Own events by stream that no peer has committed yet.

@@ -84,6 +84,7 @@ std::string Session::hello_body(HybridTime time) const {
   hello.wants = options_.wants;
   hello.credit_bytes = static_cast<std::uint32_t>(options_.credit_bytes);
   hello.relays = options_.relays;
+  hello.understands_digest = options_.digests != nullptr;
   hello.have = bounded(subscribed_of(log_.received()), hello_context_bytes_max);
   hello.committed = bounded(subscribed_of(committed_()), hello_context_bytes_max);
   if (hello.committed == hello.have) hello.committed.clear();
@@ -139,6 +140,7 @@ Session::Effects Session::on_frame(FrameView frame, Instant now) {
     case FrameType::hello: take_hello(frame.body, now, effects); break;
     case FrameType::chunk: take_chunk(frame.body, now, effects); break;
     case FrameType::ack: take_ack(frame.body, now, effects); break;
+    case FrameType::digest: take_digest(frame.body, effects); break;
     case FrameType::heartbeat: {
       if (auto heartbeat = decode_heartbeat(frame.body); !heartbeat.ok())
         fail(std::move(heartbeat).error().in("heartbeat"), effects);
@@ -194,7 +196,33 @@ void Session::take_hello(std::string_view body, Instant now, Effects& effects) {
   peer_wants_ = hello->wants | hello->relays;
   outbox_->set_credit(hello->credit_bytes);
   outbox_->peer_holds(std::move(holds), now);
-  outbox_->offer(options_.offers & *peer_wants_, options_.relay_offers & hello->relays, now);
+  const std::uint8_t relayed = options_.relay_offers & hello->relays;
+  outbox_->offer(options_.offers & *peer_wants_, relayed, now);
+  if (options_.digests && hello->understands_digest) {
+    comparable_ = digest_due_ = (relayed & options_.wants) | (options_.relays & options_.offers & *peer_wants_);
+    next_digest_ = now;
+  }
+}
+
+void Session::take_digest(std::string_view body, Effects& effects) {
+  auto digests = decode_digests(body);
+  if (!digests.ok()) return fail(std::move(digests).error().in("digest"), effects);
+  for (const Digests::OfStream& theirs : digests->streams) {
+    if ((comparable_ >> static_cast<int>(theirs.stream) & 1) == 0) continue;
+    auto ours = options_.digests(theirs.stream);
+    if (!ours.ok()) return fail(std::move(ours).error().in("digest of our state"), effects);
+    // While events are on their way the contexts differ, and the states say nothing. A state may also be read while a
+    // commit is half done, so that only what differs the same way twice is believed to differ.
+    if (ours->context != theirs.context) continue;
+    const Comparison comparison{theirs.stream, ours->state, theirs.state};
+    Suspicion& suspicion = suspicions_[static_cast<std::size_t>(theirs.stream)];
+    if (suspicion.context != ours->context || suspicion.ours != ours->state || suspicion.theirs != theirs.state)
+      suspicion = {ours->context, ours->state, theirs.state};
+    suspicion.seen = std::min(suspicion.seen + 1, 3);
+    if (comparison.equal() || suspicion.seen >= 2) effects.compared.push_back(comparison);
+    // The other end wants to see it twice as well, and may have missed one.
+    if (!comparison.equal() && suspicion.seen <= 2) digest_due_ |= 1u << static_cast<int>(theirs.stream);
+  }
 }
 
 void Session::take_chunk(std::string_view body, Instant now, Effects& effects) {
@@ -272,6 +300,7 @@ Session::Effects Session::on_ingested(const Log::Range& range, const Status& sta
   lane->second.erase(one);
   if (lane->second.empty()) ingesting_.erase(lane);
   if (status.ok()) {
+    digest_due_ |= comparable_ & 1u << static_cast<int>(range.of.stream);
     if (committed_().contains(range.of, range.first, range.last)) {
       ack_due_.insert(range.of);
       bytes_since_ack_ += bytes;
@@ -293,6 +322,7 @@ Session::Effects Session::on_appended(const Log::Range& range, Instant now) {
   Effects effects;
   if (over_) return effects;
   outbox_->appended(range, now);
+  digest_due_ |= comparable_ & 1u << static_cast<int>(range.of.stream);
   return std::move(settle(now, effects));
 }
 
@@ -370,6 +400,7 @@ Session::Effects& Session::settle(Instant now, Effects& effects) {
   }
   if (effects.frames.size() != before) last_sent_ = now;
   if (const auto at = outbox_->deadline()) wake(*at);
+  settle_digest(now, effects);
   settle_liveness(now, effects);
   return effects;
 }
@@ -400,6 +431,24 @@ void Session::settle_lost(Instant now, Effects& effects) {
     ask_wait_ = std::min(2 * ask_wait_, ask_wait_max);
   }
   effects.wake = effects.wake ? std::min(*effects.wake, *ask_lost_) : *ask_lost_;
+}
+
+void Session::settle_digest(Instant now, Effects& effects) {
+  if (digest_due_ == 0 || !in_sync()) return;
+  if (now < next_digest_) {
+    effects.wake = effects.wake ? std::min(*effects.wake, next_digest_) : next_digest_;
+    return;
+  }
+  Digests digests;
+  for (std::size_t s = 0; s < stream_count; ++s) {
+    if ((digest_due_ >> s & 1) == 0) continue;
+    const auto ours = options_.digests(static_cast<Stream>(s));
+    if (!ours.ok()) return fail(Error(ours.error()).in("digest of our state"), effects);
+    digests.streams.push_back({static_cast<Stream>(s), ours->context, ours->state});
+  }
+  send(FrameType::digest, encode(digests), now, effects);
+  digest_due_ = 0;
+  next_digest_ = now + digest_interval;
 }
 
 void Session::settle_liveness(Instant now, Effects& effects) {

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <array>
 #include <deque>
 #include <functional>
 #include <map>
@@ -16,6 +17,11 @@ namespace landfall {
 
 class Outbox;
 
+// What is here of one stream, for comparing with a peer that received the same (schemas/sync.capnp, Digests).
+struct StreamDigests {
+  Digest context, state;
+};
+
 struct SessionOptions {
   std::uint8_t wants = 0;           // streams of the peer's runs to subscribe to
   std::uint8_t offers = 0x7f;       // streams of own runs the peer may have
@@ -23,6 +29,7 @@ struct SessionOptions {
   std::uint8_t relays = 0;          // streams of which to subscribe to all runs that the peer has, where it is a hub
   std::uint8_t relay_offers = 0;    // streams of other nodes' runs the peer may have: a hub's
   bool gives_back = false;          // the peer gets what it lost of its own runs: a hub's
+  std::function<Result<StreamDigests>(Stream)> digests;  // of the log; unset: nothing is compared
   std::size_t credit_bytes = session_credit_bytes;
   std::uint64_t link_bytes_per_second = 0;  // configured rate; 0: measured
   Duration heartbeat = session_heartbeat;
@@ -45,11 +52,18 @@ class Session {
     Log::Range range;
     std::string chunk;
   };
+  // Where both ends had received the same of a stream: the digests of their states.
+  struct Comparison {
+    Stream stream;
+    Digest ours, theirs;
+    bool equal() const { return ours == theirs; }  // otherwise one of the two has a defect
+  };
   struct Effects {
     std::vector<std::string> frames;  // to send, in order
     std::vector<Ingest> ingest;       // for Log::ingest; report each with on_ingested
-    std::optional<Error> close;       // the session is over, after `frames` (the last of which is a bye)
-    std::optional<Instant> wake;      // call on_tick then at the latest
+    std::vector<Comparison> compared;
+    std::optional<Error> close;   // the session is over, after `frames` (the last of which is a bye)
+    std::optional<Instant> wake;  // call on_tick then at the latest
   };
 
   // `committed` names what of the peer's runs is A2 here; `peer_had` is what the peer had committed of our runs when we
@@ -89,6 +103,7 @@ class Session {
   void take_hello(std::string_view body, Instant now, Effects& effects);
   void take_chunk(std::string_view body, Instant now, Effects& effects);
   void take_ack(std::string_view body, Instant now, Effects& effects);
+  void take_digest(std::string_view body, Effects& effects);
   bool may_come(const RunStream& of) const;
   bool subscribed(const RunStream& of) const;
   ReceivedContext subscribed_of(const ReceivedContext& context) const;
@@ -103,6 +118,7 @@ class Session {
   Effects& settle(Instant now, Effects& effects);
   void settle_ack(Instant now, Effects& effects);
   void settle_lost(Instant now, Effects& effects);
+  void settle_digest(Instant now, Effects& effects);
   void settle_liveness(Instant now, Effects& effects);
 
   const Log& log_;
@@ -123,6 +139,15 @@ class Session {
   Duration hello_wait_{};
   std::optional<Instant> ask_lost_;  // when to ask for what we lost, again or first
   Duration ask_wait_{};
+
+  struct Suspicion {
+    Digest context{}, ours{}, theirs{};
+    int seen = 0;
+  };
+  std::array<Suspicion, stream_count> suspicions_;
+  std::uint8_t comparable_ = 0;  // streams of which both ends get all runs
+  std::uint8_t digest_due_ = 0;  // of them, those that changed since their digests were sent
+  Instant next_digest_;
 
   std::deque<Ingest> held_;  // received, waiting for room in the log
   std::size_t held_bytes_ = 0, ingesting_bytes_ = 0, bytes_before_hello_ = 0;

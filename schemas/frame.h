@@ -19,6 +19,7 @@ enum class FrameType : std::uint8_t {
   bye = 5,    // last frame: why the sender closes
   enrol = 6,  // from an invite, or from a node that renews; never part of a session
   enrolled = 7,
+  digest = 8,  // to peers whose hello says that they understand it
 };
 inline constexpr std::size_t frame_header_bytes = 16;
 

@@ -19,6 +19,13 @@ inline constexpr std::size_t chunk_rows_bytes_max = 512 << 10;
 inline constexpr std::size_t chunk_events_max = 4096;
 // Rows shorter than this are stored as they are: zstd gains nothing below.
 inline constexpr std::size_t chunk_compress_bytes_min = 256;
+// Columns (codec 1). Beyond: the encoder keeps the rows plain, or one payload whole; a decoder refuses the chunk.
+inline constexpr std::size_t columnar_rows_min = 32;
+inline constexpr std::size_t columnar_ops_max = 1 << 16;
+inline constexpr std::size_t columnar_dots_max = 8;  // of one op
+inline constexpr std::size_t columnar_runs_max = 1024;
+// Subjects times paths for which the last write of the chunk is kept at hand; beyond: dots are stored as distances.
+inline constexpr std::size_t columnar_cells_max = 1 << 18;
 // No stream reaches it; refused with out_of_range, so that sums of seqs cannot overflow.
 inline constexpr std::uint64_t seq_max = (std::uint64_t{1} << 62) - 1;
 
@@ -31,13 +38,31 @@ inline constexpr std::size_t ops_per_event_max = 4096;
 // Writes superseded before they came (crdt/state.h). Beyond: a chunk that would add to them is refused as unavailable until
 // gaps are filled; chunks that fill gaps go on.
 inline constexpr std::size_t pending_supersedes_max = 1 << 20;
+inline constexpr std::size_t pending_supersedes_bytes_max = 64 << 20;  // of the names of what they wrote to
+
+// Objects as they were read last, in memory. Beyond: the one neither read nor changed for longest is let go, and read
+// from the store when it is asked for.
+inline constexpr std::size_t state_cache_bytes_max = 4 << 20;
 
 // Documents and twins, at the node where they are written. Beyond: refused with out_of_range. What merges make of
 // concurrent writes may pass them: then health says so.
 inline constexpr std::size_t document_depth_max = 16;
 inline constexpr std::size_t document_key_bytes_max = 256;
 inline constexpr std::size_t document_bytes_max = 1 << 20;
+inline constexpr std::size_t document_annotations_max = 256;
 inline constexpr std::size_t siblings_shown_max = 16;
+// Actor, reason, status, error, unit and the like of a twin's write.
+inline constexpr std::size_t twin_note_bytes_max = 1024;
+// Concurrent writes of the other layer that one desired value may know of.
+inline constexpr std::size_t twin_seen_max = 100;
+inline constexpr std::size_t twin_properties_max = 1024;
+inline constexpr std::size_t twin_tags_max = 1024;  // and as many attributes
+inline constexpr std::size_t device_name_part_bytes_max = 128;
+// An update over KubeEdge's topics. Beyond: refused with that contract's error 400.
+inline constexpr std::size_t kubeedge_update_bytes_max = 128 << 10;
+inline constexpr std::size_t kubeedge_update_properties_max = 1000;
+// A device that goes on saying it is online is written down this often; in between it is only answered.
+inline constexpr std::chrono::milliseconds kubeedge_online_interval{60'000};
 // Changes of one object that wait for the one under way; beyond: unavailable.
 inline constexpr std::size_t object_changes_waiting_max = 4096;
 
@@ -75,6 +100,8 @@ inline constexpr std::size_t session_credit_bytes = 8 << 20;
 inline constexpr std::size_t sessions_credit_bytes = 256 << 20;
 inline constexpr std::size_t session_credit_bytes_min = 1 << 20;
 inline constexpr std::chrono::seconds session_heartbeat{300};
+// Digests of state are exchanged at most this often; what changes more often is compared then.
+inline constexpr std::chrono::seconds digest_interval{30};
 // Chunks pushed before the peer's hello; the rest waits for it.
 inline constexpr std::size_t outbox_bytes_before_hello = 60 << 10;
 // Each of the two received contexts of a hello; the rest of a fuller one is left out and sent again.
@@ -120,6 +147,8 @@ inline constexpr std::size_t mqtt_client_queue_bytes_max = 8 << 20;
 inline constexpr std::size_t api_streams_max = 12;
 inline constexpr std::size_t api_stream_bytes_max = 1 << 20;
 inline constexpr std::size_t api_tokens_max = 256;
+// Events of what was refused at a door; beyond: counted in the node's own log lines.
+inline constexpr std::size_t audits_per_minute_max = 60;
 
 // Kafka, per shard. What is read ahead of the transaction: beyond, the log is not read on.
 inline constexpr std::size_t kafka_prefetch_bytes_max = 8 << 20;

@@ -37,6 +37,8 @@ struct Hello {
   relays @14 :UInt8;
   # One bit per stream of which the sender subscribes to all runs that the peer has, and not only to the peer's own. `have`
   # then names all runs of these streams but the sender's own.
+  understands @15 :UInt8;
+  # One bit per type of frame that not every version knows: 1 digest.
 }
 
 struct Ack {
@@ -46,6 +48,15 @@ struct Ack {
   # Bytes of chunk frames that the peer may have in flight from here on.
   lost @2 :Data;
   # Of ended runs of the sender's own, what the peer's hello named and the sender no longer holds: asked for again.
+}
+
+struct Digests {
+  # What the sender holds of streams that both ends hold whole: equal contexts mean equal state, or somebody has a defect.
+  streams @0 :UInt8;
+  # One bit per stream.
+  digests @1 :Data;
+  # For each of them, in order: 32 bytes of its received context (SHA-256(0x00 | 32 zeros | the encoded entries of the
+  # stream)), 32 bytes of its live state (eventlog/state_digest.h).
 }
 
 struct Heartbeat {

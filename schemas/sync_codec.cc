@@ -1,3 +1,5 @@
+#include <cstring>
+
 #include "schemas/flat_message.h"
 #include "schemas/limits.h"
 #include "schemas/sync_messages.h"
@@ -9,6 +11,7 @@ namespace {
 
 constexpr auto clock_max = static_cast<std::uint8_t>(ClockClass::authenticated);
 constexpr auto streams_max = static_cast<std::uint8_t>((1u << stream_count) - 1);
+constexpr std::uint8_t understands_digest = 1;
 
 // Copies text of at most bytes_max. A line may hold no control characters; a PEM block has line ends.
 Status copy_line(const char* what, capnp::Text::Reader from, std::size_t bytes_max, std::string& to) {
@@ -75,6 +78,7 @@ std::string encode(const Hello& hello) {
     root.setCommitted(wire::data(hello.committed));
     root.setSoftware(wire::text(hello.software));
     root.setRelays(hello.relays);
+    root.setUnderstands(hello.understands_digest ? understands_digest : 0);
   });
 }
 
@@ -87,6 +91,7 @@ Result<Hello> decode_hello(std::string_view body) {
     // Streams of a newer version are none that this node has.
     hello.wants = root.getWants() & streams_max;
     hello.relays = root.getRelays() & streams_max;
+    hello.understands_digest = (root.getUnderstands() & understands_digest) != 0;
     hello.credit_bytes = root.getCreditBytes();
     hello.node = wire::make_node(root.getNodeHigh(), root.getNodeLow());
     hello.run = {wire::make_node(root.getRunNodeHigh(), root.getRunNodeLow()), root.getRunCounter(),
@@ -113,6 +118,41 @@ Result<Ack> decode_ack(std::string_view body) {
     ack.credit_bytes = root.getCreditBytes();
     LANDFALL_TRY(copy_context("ack: committed", root.getCommitted(), ack.committed));
     return copy_context("ack: lost", root.getLost(), ack.lost);
+  });
+}
+
+std::string encode(const Digests& digests) {
+  std::uint8_t streams = 0;
+  std::string bytes;
+  for (const Digests::OfStream& one : digests.streams) {
+    const auto bit = static_cast<std::uint8_t>(1u << static_cast<int>(one.stream));
+    LANDFALL_CHECK(streams < bit);
+    streams |= bit;
+    for (const Digest* digest : {&one.context, &one.state})
+      bytes.append(reinterpret_cast<const char*>(digest->data()), digest->size());
+  }
+  return wire::build_flat<wire::Digests>(wire::data_words(bytes.size()), [&](wire::Digests::Builder root) {
+    root.setStreams(streams);
+    root.setDigests(wire::data(bytes));
+  });
+}
+
+Result<Digests> decode_digests(std::string_view body) {
+  return decode<Digests, wire::Digests>("digest", body, [](wire::Digests::Reader root, Digests& digests) -> Status {
+    std::string_view bytes = wire::view(root.getDigests());
+    // A newer version may have more streams; they follow those that this node has.
+    const std::uint8_t streams = root.getStreams() & streams_max;
+    for (std::size_t s = 0; s < stream_count; ++s) {
+      if ((streams >> s & 1) == 0) continue;
+      Digests::OfStream one{static_cast<Stream>(s), {}, {}};
+      for (Digest* digest : {&one.context, &one.state}) {
+        if (bytes.size() < digest->size()) return Error{Code::corrupt, "digest: too short"};
+        std::memcpy(digest->data(), bytes.data(), digest->size());
+        bytes.remove_prefix(digest->size());
+      }
+      digests.streams.push_back(one);
+    }
+    return ok();
   });
 }
 

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "schemas/hybrid_time.h"
 #include "schemas/ids.h"
@@ -25,12 +26,22 @@ struct Hello {
   std::string committed;  // what of it is A2 at the sender; empty: the same as `have`
   std::string software;
   std::uint8_t relays = 0;  // bit per stream of which the sender subscribes to all runs that the peer has
+  bool understands_digest = false;
 };
 
 struct Ack {
   std::string committed;           // entries of the (run, stream)s that advanced: A2 at the sender
   std::uint32_t credit_bytes = 0;  // bytes of chunk frames the peer may have in flight from here on
   std::string lost;                // of ended runs of the sender's own, what it asks the peer for
+};
+
+// What the sender holds of streams of which both ends hold all runs.
+struct Digests {
+  struct OfStream {
+    Stream stream;
+    Digest context, state;
+  };
+  std::vector<OfStream> streams;  // ascending
 };
 
 struct Heartbeat {
@@ -53,6 +64,7 @@ struct Enrolled {
 
 std::string encode(const Hello& hello);
 std::string encode(const Ack& ack);
+std::string encode(const Digests& digests);
 std::string encode(const Heartbeat& heartbeat);
 std::string encode(const Bye& bye);
 std::string encode(const Enrol& enrol);
@@ -61,6 +73,7 @@ std::string encode(const Enrolled& enrolled);
 // Errors: `corrupt`, `out_of_range`.
 Result<Hello> decode_hello(std::string_view body);
 Result<Ack> decode_ack(std::string_view body);
+Result<Digests> decode_digests(std::string_view body);
 Result<Heartbeat> decode_heartbeat(std::string_view body);
 Result<Bye> decode_bye(std::string_view body);
 Result<Enrol> decode_enrol(std::string_view body);

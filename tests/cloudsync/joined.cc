@@ -1,5 +1,6 @@
 #include "tests/cloudsync/joined.h"
 
+#include "eventlog/chain.h"
 #include "schemas/limits.h"
 
 namespace landfall {
@@ -16,6 +17,17 @@ Side::Side(sim::Schedule& schedule, std::uint8_t id, Peer::Role role) : loop(sch
   options.relays = hub ? 0 : 0b0010100;
   options.relay_offers = hub ? 0b0010100 : 0;
   options.gives_back = hub;
+  options.digests = [this](Stream stream) -> Result<StreamDigests> {
+    const auto state = log->state_digest(stream);
+    if (!state.ok()) return state.error();
+    ReceivedContext received;
+    for (const RunStream& of : log->received().streams()) {
+      if (of.stream == stream) received.join(log->received().of_stream(of));
+    }
+    StreamDigests digests{{}, *state};
+    ChainHasher().extend(digests.context, received.encode());
+    return digests;
+  };
 }
 
 void Side::append(Stream stream, std::size_t events, std::size_t payload_bytes) {

@@ -306,6 +306,10 @@ INSTANTIATE_TEST_SUITE_P(
                               return encode(Ack{{}, 1000, std::string(100, '\xee')});
                             },
                             {Code::corrupt, Code::out_of_range}},
+                    Hostile{"DigestOfBytes",
+                            FrameType::digest,
+                            [](Joined&) { return std::string(40, '\x7f'); },
+                            {Code::corrupt, Code::out_of_range}},
                     Hostile{"EnrolInASession",
                             FrameType::enrol,
                             [](Joined&) {

@@ -130,6 +130,7 @@ constexpr Target all[] = {
     {"frames", frames},
     {"hello", message<decode_hello>},
     {"ack", message<decode_ack>},
+    {"digest", message<decode_digests>},
     {"heartbeat", message<decode_heartbeat>},
     {"bye", message<decode_bye>},
     {"enrol", message<decode_enrol>},

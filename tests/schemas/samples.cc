@@ -54,7 +54,19 @@ Hello hello() {
   hello.committed = std::string("\0\x01\x02", 3);
   hello.software = "landfall 0.1.0";
   hello.relays = 0x14;
+  hello.understands_digest = true;
   return hello;
+}
+
+Digests digests() {
+  Digests digests;
+  for (const Stream stream : {Stream::desired, Stream::document}) {
+    Digests::OfStream one{stream, {}, {}};
+    one.context.fill(static_cast<std::uint8_t>(stream));
+    one.state.fill(0xab);
+    digests.streams.push_back(one);
+  }
+  return digests;
 }
 
 Enrolled enrolled() {

@@ -18,6 +18,7 @@ Event event();  // all attributes
 RunStart run_start();
 Hello hello();
 Enrolled enrolled();
+Digests digests();
 
 // `count` JSON events from time 1000 on, as rows and the header of their chunk.
 struct Rows {

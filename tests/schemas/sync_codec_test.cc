@@ -26,6 +26,13 @@ TEST(SyncMessages, HoldEveryField) {
   EXPECT_EQ(h->committed, hello.committed);
   EXPECT_EQ(h->software, hello.software);
   EXPECT_EQ(h->relays, hello.relays);
+  EXPECT_TRUE(h->understands_digest);
+
+  const auto digests = decode_digests(encode(samples::digests())).value();
+  ASSERT_EQ(digests.streams.size(), 2u);
+  EXPECT_EQ(digests.streams[1].stream, Stream::document);
+  EXPECT_EQ(digests.streams[1].context, samples::digests().streams[1].context);
+  EXPECT_EQ(digests.streams[1].state, samples::digests().streams[1].state);
 
   auto ack = decode_ack(encode(Ack{"context", 77, "lost"})).value();
   EXPECT_EQ(ack.lost, "lost");
@@ -52,6 +59,7 @@ struct Message {
 std::vector<Message> messages() {
   return {{"hello", encode(samples::hello()), [](std::string_view b) { return decode_hello(b).ok(); }},
           {"ack", encode(Ack{"context", 77, "lost"}), [](std::string_view b) { return decode_ack(b).ok(); }},
+          {"digest", encode(samples::digests()), [](std::string_view b) { return decode_digests(b).ok(); }},
           {"heartbeat", encode(Heartbeat{{99}}), [](std::string_view b) { return decode_heartbeat(b).ok(); }},
           {"bye", encode(Bye{Code::denied, "why"}), [](std::string_view b) { return decode_bye(b).ok(); }},
           {"enrol", encode(Enrol{"-----BEGIN\n", "ship 7"}), [](std::string_view b) { return decode_enrol(b).ok(); }},
