@@ -236,7 +236,7 @@ void LogImpl::submit(Prepared prepared, std::function<void(Status)> done) {
 #else
   add_context_row(of, batch);
 #endif
-  change_state(of, header.first, header.last, prepared.delta, batch);
+  ObjectCache::Changes changes = change_state(header, prepared.delta, batch);
   for (Meta& meta : prepared.meta) batch.put(Table::meta, std::move(meta.key), std::move(meta.value));
 
   const std::uint64_t base = planned_.base(of);
@@ -251,11 +251,14 @@ void LogImpl::submit(Prepared prepared, std::function<void(Status)> done) {
   stream_state(of).in_flight.push_back({header.first, header.last, header.chain_before, header.chain_after});
   ++submitted_;
   auto complete = [this, alive = alive_, header, objects = std::move(prepared.delta.objects),
-                   done = std::move(done)](Status status) mutable {
+                   changes = std::move(changes), done = std::move(done)](Status status) mutable {
     if (!*alive) return;
     committed(header, status);
     std::optional<Range> range;
-    if (status) range = Range{header.of, header.first, header.last};
+    if (status) {
+      range = Range{header.of, header.first, header.last};
+      cache_.apply(header.of.stream, objects, std::move(changes));
+    }
     tell_later({std::move(status), std::move(done), range, std::move(objects)});
   };
 #ifdef LANDFALL_MUTANT_ACK_BEFORE_COMMIT  // tests/sim must notice

@@ -10,6 +10,7 @@
 
 #include "eventlog/chain.h"
 #include "eventlog/log.h"
+#include "eventlog/object_cache.h"
 #include "eventlog/pending_writes.h"
 #include "eventlog/run_table.h"
 #include "eventlog/state_delta.h"
@@ -170,7 +171,7 @@ class LogImpl final : public Log {
   // log_state.cc
   Status check_change(const Event& event, std::uint64_t own_seq) const;
   Status check_pending(const std::vector<Prepared>& parts) const;
-  void change_state(const RunStream& of, std::uint64_t first, std::uint64_t last, StateDelta& delta, Batch& batch);
+  ObjectCache::Changes change_state(const ChunkHeader& header, StateDelta& delta, Batch& batch);
 
   Loop& loop_;
   Store& store_;
@@ -185,6 +186,7 @@ class LogImpl final : public Log {
   ReceivedContext planned_;       // with what was given to the store: the next batch carries this
   std::set<RunId> forks_;         // runs whose two histories are in the audit, or on their way there
   PendingWrites pending_writes_;  // with what was given to the store
+  mutable ObjectCache cache_;     // of what is A1
   std::map<RunStream, StreamState> streams_;
   std::array<OwnStream, stream_count> own_;
   std::size_t pending_bytes_ = 0;

@@ -55,33 +55,57 @@ Status LogImpl::check_pending(const std::vector<Prepared>& parts) const {
       if (!inside && !planned_.contains(dot) && !pending_writes_.contains(dot, StateDelta::target(erase.key))) ++added;
     }
   }
-  if (added <= settled || pending_writes_.size() + added - settled <= pending_supersedes_max) return ok();
+  if (added <= settled) return ok();
+  if (pending_writes_.size() + added - settled <= pending_supersedes_max &&
+      pending_writes_.bytes() <= pending_supersedes_bytes_max)
+    return ok();
   return Error{Code::unavailable, "log: " + std::to_string(pending_writes_.size()) +
                                       " superseded writes have not come: fill the gaps first"};
 }
 
 // planned_ has the chunk already.
-void LogImpl::change_state(const RunStream& of, std::uint64_t first, std::uint64_t last, StateDelta& delta,
-                           Batch& batch) {
+ObjectCache::Changes LogImpl::change_state(const ChunkHeader& header, StateDelta& delta, Batch& batch) {
+  const RunStream& of = header.of;
   const layout::Handle own = runs_.find(of.run)->handle;
+  ObjectCache::Changes cached;
+  if (!cache_.empty()) {
+    for (const std::string& object : delta.objects) {
+      if (cache_.holds(of.stream, object)) cached[object];
+    }
+  }
+  const auto note = [&](const std::string& key, const Dot& dot, const std::string* value) {
+    if (cached.empty()) return;
+    const auto at = layout::parse_state_key(key);
+    const auto object = cached.find(at->object);
+    if (object == cached.end()) return;
+    auto& change = object->second.emplace_back(ObjectCache::Change{std::string(at->path), dot, {}});
+    if (value == nullptr) return;
+    const auto stored = layout::parse_state_value(*value);
+    change.put = Entry{change.path, dot, stored->time, stored->clock, std::string(stored->value)};
+  };
   for (StateDelta::Put& put : delta.puts) {
-    if (pending_writes_.contains({of.run, of.stream, put.seq}, StateDelta::target(put.key))) continue;
+    const Dot dot{of.run, of.stream, put.seq};
+    if (pending_writes_.contains(dot, StateDelta::target(put.key))) continue;
+    note(put.key, dot, &put.value);
     layout::set_state_handle(put.key, own);
     batch.put(Table::state, std::move(put.key), std::move(put.value));
   }
-  pending_writes_.settle(of, first, last, batch);
+  pending_writes_.settle(of, header.first, header.last, batch);
   for (StateDelta::Erase& erase : delta.erases) {
     const Dot dot{delta.runs[erase.run], of.stream, erase.seq};
     if (!planned_.contains(dot)) {
       pending_writes_.add(dot, StateDelta::target(erase.key), batch);
       continue;
     }
+    note(erase.key, dot, nullptr);
     layout::set_state_handle(erase.key, runs_.find(dot.run)->handle);
     batch.erase(Table::state, std::move(erase.key));
   }
+  return cached;
 }
 
 Result<Entries> LogImpl::state(Stream stream, std::string_view object) const {
+  if (const Entries* cached = cache_.find(stream, object)) return *cached;
   Entries entries;
   Status bad = ok();
   const std::string prefix = layout::state_prefix(stream, object);
@@ -97,6 +121,7 @@ Result<Entries> LogImpl::state(Stream stream, std::string_view object) const {
       }));
   LANDFALL_TRY(bad);
   order(entries);
+  cache_.insert(stream, object, entries);
   return entries;
 }
 

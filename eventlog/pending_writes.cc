@@ -11,10 +11,17 @@ Status PendingWrites::load(const Store& store) {
                             if (!key.starts_with(layout::pending_prefix)) return false;
                             const auto row = layout::parse_pending_key(key);
                             if (!row) return bad = Error{Code::corrupt, "meta: bad pending row " + to_hex(key)}, false;
-                            size_ += writes_[row->dot].emplace(row->target).second ? 1 : 0;
+                            insert(row->dot, row->target);
                             return true;
                           }));
   return bad;
+}
+
+bool PendingWrites::insert(const Dot& dot, std::string_view target) {
+  if (!writes_[dot].emplace(target).second) return false;
+  ++size_;
+  bytes_ += target.size();
+  return true;
 }
 
 bool PendingWrites::contains(const Dot& dot, std::string_view target) const {
@@ -24,15 +31,16 @@ bool PendingWrites::contains(const Dot& dot, std::string_view target) const {
 }
 
 void PendingWrites::add(const Dot& dot, std::string_view target, Batch& batch) {
-  if (!writes_[dot].emplace(target).second) return;
-  ++size_;
-  batch.put(Table::meta, layout::pending_key(dot, target), {});
+  if (insert(dot, target)) batch.put(Table::meta, layout::pending_key(dot, target), {});
 }
 
 void PendingWrites::settle(const RunStream& of, std::uint64_t first, std::uint64_t last, Batch& batch) {
   auto at = writes_.lower_bound({of.run, of.stream, first});
   while (at != writes_.end() && at->first <= Dot{of.run, of.stream, last}) {
-    for (const std::string& target : at->second) batch.erase(Table::meta, layout::pending_key(at->first, target));
+    for (const std::string& target : at->second) {
+      batch.erase(Table::meta, layout::pending_key(at->first, target));
+      bytes_ -= target.size();
+    }
     size_ -= at->second.size();
     at = writes_.erase(at);
   }

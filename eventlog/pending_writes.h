@@ -20,6 +20,7 @@ class PendingWrites {
   Status load(const Store& store);
 
   std::size_t size() const { return size_; }
+  std::size_t bytes() const { return bytes_; }  // of targets
   bool contains(const Dot& dot, std::string_view target) const;
   void add(const Dot& dot, std::string_view target, Batch& batch);
   // Takes out what waited for seqs first..last: they are here.
@@ -27,8 +28,10 @@ class PendingWrites {
   std::size_t count(const RunStream& of, std::uint64_t first, std::uint64_t last) const;
 
  private:
+  bool insert(const Dot& dot, std::string_view target);
+
   std::map<Dot, std::set<std::string, std::less<>>> writes_;
-  std::size_t size_ = 0;
+  std::size_t size_ = 0, bytes_ = 0;
 };
 
 }  // namespace landfall

@@ -5,6 +5,7 @@
 #include <rocksdb/db.h>
 #include <rocksdb/filter_policy.h>
 #include <rocksdb/table.h>
+#include <rocksdb/utilities/table_properties_collectors.h>
 #include <rocksdb/write_batch.h>
 #include <rocksdb/write_buffer_manager.h>
 #include <sys/vfs.h>
@@ -115,7 +116,11 @@ rocksdb::ColumnFamilyOptions table_options(Table table, std::size_t memory_bytes
   t.block_size = 16 << 10;
   t.cache_index_and_filter_blocks = true;
   t.checksum = rocksdb::kCRC32c;
-  if (table == Table::state) t.filter_policy.reset(rocksdb::NewBloomFilterPolicy(10));
+  if (table == Table::state) {
+    t.filter_policy.reset(rocksdb::NewBloomFilterPolicy(10));
+    // Each write deletes the row of the one before: files of such rows are not left for scans to pass.
+    o.table_properties_collector_factories.push_back(rocksdb::NewCompactOnDeletionCollectorFactory(1024, 512));
+  }
   o.table_factory.reset(rocksdb::NewBlockBasedTableFactory(t));
   return o;
 }

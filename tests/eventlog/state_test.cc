@@ -3,6 +3,8 @@
 
 #include <algorithm>
 
+#include "eventlog/object_cache.h"
+#include "eventlog/state_digest.h"
 #include "schemas/op.h"
 #include "tests/eventlog/log_fixture.h"
 
@@ -243,6 +245,89 @@ TEST(State, TellsOncePerChunkWhichObjectsChanged) {
   EXPECT_EQ(told.size(), 1u);
   for (const auto& chunk : a.chunks(a.own(stream))) ASSERT_TRUE(b.ingest(chunk.bytes).ok());
   EXPECT_EQ(told, (Texts{"1-3 x:1 y:2", "1-3 x:1 y:2", "5-5 " + object + ":1"}));
+}
+
+// A store that counts how often its state is read.
+class CountingStore final : public Store {
+ public:
+  explicit CountingStore(Store& store) : store_(store) {}
+  void commit(Batch batch, Committed done) override { store_.commit(std::move(batch), std::move(done)); }
+  std::size_t commits_waiting() const override { return store_.commits_waiting(); }
+  Result<std::string> get(Table table, std::string_view key) const override { return store_.get(table, key); }
+  Status scan(Table table, std::string_view from, Order order, const Visit& visit) const override {
+    scans += table == Table::state ? 1 : 0;
+    return store_.scan(table, from, order, visit);
+  }
+  Result<std::vector<AnchorRecord>> anchors() const override { return store_.anchors(); }
+  bool was_empty() const override { return store_.was_empty(); }
+  mutable int scans = 0;
+
+ private:
+  Store& store_;
+};
+
+TEST(State, AHotPropertyIsReadFromTheStoreOnce) {
+  LogMachine a;
+  a.log.reset();
+  CountingStore counting(*a.store);
+  auto log = Log::open(a.loop, counting, {.node = test::node(1), .boot_id = "boot", .software = "test"});
+  ASSERT_TRUE(log.ok());
+  a.log = std::move(*log);
+  a.settle();
+  Dot last = write(a, {{"/hot", "0", {}}, {"/cold", "c", {}}});
+  for (int i = 1; i <= 300; ++i) {
+    last = write(a, {{"/hot", std::to_string(i), {last}}});
+    ASSERT_EQ(live(a), (Texts{"/cold=c", "/hot=" + std::to_string(i)}));
+  }
+  EXPECT_EQ(counting.scans, 1);
+  a.log.reset();
+}
+
+// What is remembered of objects is what the store has, whatever was written, read and forgotten between.
+TEST(State, RememberedObjectsAreAsStored) {
+  LogMachine a, b(2);
+  std::uint64_t seed = 5;
+  const auto below = [&](std::uint64_t n) {
+    seed = seed * 6364136223846793005u + 1442695040888963407u;
+    return (seed >> 33) % n;
+  };
+  for (int i = 0; i < 300; ++i) {
+    const std::string name = "o" + std::to_string(below(4));
+    const auto entries = *a.log->state(stream, name);
+    Op op{"/p" + std::to_string(below(5)), std::nullopt, {}};
+    for (const Entry& entry : at(entries, op.path)) op.supersedes.push_back(entry.dot);
+    if (below(4) != 0 || op.supersedes.empty()) op.value = std::to_string(i);
+    if (below(3) == 0) op.supersedes.clear();
+    if (op.value || !op.supersedes.empty()) write(a, {op}, name);
+  }
+  Digest remembered{};
+  const auto names = *a.log->objects(stream, "", "", 100);
+  for (const std::string& name : names)
+    add_digest(remembered, object_digest(name, *a.log->state(stream, name)));
+  EXPECT_EQ(remembered, *a.log->state_digest(stream));
+  for (const auto& chunk : a.chunks(a.own(stream))) ASSERT_TRUE(b.ingest(chunk.bytes).ok());
+  EXPECT_EQ(remembered, *b.log->state_digest(stream));
+}
+
+TEST(State, LetsGoOfObjectsBeyondItsBound) {
+  const auto entries_of = [](std::uint64_t seq) {
+    return Entries{{"/p", {{test::node(1), 1, 1}, stream, seq}, {}, ClockClass::synced, std::string(1000, 'v')}};
+  };
+  ObjectCache cache(16 << 10);
+  for (std::uint64_t i = 0; i < 100; ++i) {
+    cache.insert(stream, "o" + std::to_string(i), entries_of(i));
+    ASSERT_NE(cache.find(stream, "o0"), nullptr) << "read again and again";
+  }
+  EXPECT_FALSE(cache.holds(stream, "o1"));
+  EXPECT_TRUE(cache.holds(stream, "o99"));
+  EXPECT_FALSE(cache.holds(Stream::document, "o99"));
+  cache.insert(stream, "large", Entries(20, entries_of(1)[0]));
+  EXPECT_FALSE(cache.holds(stream, "large"));
+  // One that came here while the chunk was on its way has nothing to follow it with.
+  cache.apply(stream, {"o0", "o99"}, {{"o99", {{"/p", {{test::node(1), 1, 1}, stream, 99}, std::nullopt}}}});
+  EXPECT_FALSE(cache.holds(stream, "o0"));
+  ASSERT_TRUE(cache.holds(stream, "o99"));
+  EXPECT_TRUE(cache.find(stream, "o99")->empty());
 }
 
 }  // namespace
