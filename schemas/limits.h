@@ -63,6 +63,10 @@ inline constexpr std::size_t kubeedge_update_bytes_max = 128 << 10;
 inline constexpr std::size_t kubeedge_update_properties_max = 1000;
 // A device that goes on saying it is online is written down this often; in between it is only answered.
 inline constexpr std::chrono::milliseconds kubeedge_online_interval{60'000};
+// Device descriptions that are imported; aliases count as what they stand for. Beyond: refused as a whole.
+inline constexpr std::size_t import_bytes_max = 4 << 20;
+inline constexpr std::size_t import_nodes_max = 1 << 18;
+inline constexpr std::size_t import_depth_max = 32;
 // Changes of one object that wait for the one under way; beyond: unavailable.
 inline constexpr std::size_t object_changes_waiting_max = 4096;
 

@@ -59,6 +59,7 @@ const std::vector<ThirdParty> third_party = {
     {"spdlog/", {"edgeruntime/", "tools/landfall/"}},
     {"prometheus/", {"edgeruntime/"}},
     {"CLI/", {"tools/landfall/"}},
+    {"yaml-cpp/", {"devicetwin/kubeedge_yaml.cc"}},
     {"nlohmann/",
      {"schemas/", "crdt/document", "devicetwin/", "edgeruntime/", "tools/landfall/", "cloudsync/hub/", "tests/"}},
     {"gtest/", {"tests/"}},

@@ -15,7 +15,7 @@ wanted=(
   ca-certificates g++ cmake ninja-build ccache pkg-config
   capnproto libcapnp-dev librocksdb-dev libssl-dev libzstd-dev libroaring-dev
   libuv1-dev librdkafka-dev libmosquitto-dev mosquitto-dev mosquitto
-  libcpp-httplib-dev libtomlplusplus-dev libcli11-dev nlohmann-json3-dev libspdlog-dev prometheus-cpp-dev
+  libcpp-httplib-dev libtomlplusplus-dev libcli11-dev nlohmann-json3-dev libyaml-cpp-dev libspdlog-dev prometheus-cpp-dev
   libgtest-dev python3
 )
 # clang-format 14 formats the tree; later versions differ in small things, so where it is missing nothing is checked.
