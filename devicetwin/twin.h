@@ -58,9 +58,13 @@ struct PropertyDefinition {
   History history = History::keep;
   bool optional = true;    // may be deleted by the device
   bool read_only = false;  // refuses desired values
-  std::string unit, minimum, maximum, description;
+  std::string unit = {}, minimum = {}, maximum = {}, description = {};
   friend bool operator==(const PropertyDefinition&, const PropertyDefinition&) = default;
 };
+// {"type":"float","policy":"latest",...}, defaults left out. Unknown members are skipped when read.
+// Errors: `out_of_range` naming the member, or what makes no sense as a definition.
+std::string definition_json(const PropertyDefinition& definition);
+Result<PropertyDefinition> parse_definition(std::string_view json);
 
 // One live write of a desired value.
 struct Setting {
@@ -87,7 +91,7 @@ struct Report {
 
 struct PropertyView {
   std::string name;
-  PropertyDefinition definition;
+  PropertyDefinition definition;   // with an empty type where nobody defined it
   std::optional<Setting> desired;  // the effective one
   std::vector<Setting> others;     // live and not effective, newest first: one command away
   bool conflict = false;           // the policy had to decide between writes that did not know of each other
@@ -104,7 +108,13 @@ struct TwinView {
   std::int64_t last_online_ms = 0;
   std::vector<std::string> tags;
   std::map<std::string, std::string> attributes;  // name -> JSON text
-  bool registered = false;  // there is a registry entry; without, it is known from its own reports only
+  bool registered = false;  // there is a registry entry; without, it is known from its own reports only, or
+  // from what somebody wrote who did not see its delete: the newest writer of tags, attributes and the like.
+  struct Writer {
+    std::string actor;
+    HybridTime time;
+  };
+  std::optional<Writer> described_by;
 };
 
 // What desired, reported and document hold of the device (twin_object, device_object). A value that cannot be read, of a

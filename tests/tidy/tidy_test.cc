@@ -45,7 +45,7 @@ struct ThirdParty {
 const std::vector<ThirdParty> third_party = {
     {"capnp/", {"schemas/"}},
     {"kj/", {"schemas/"}},
-    {"zstd.h", {"schemas/chunk_codec.cc", "tools/landfall/bench", "tests/schemas/"}},
+    {"zstd.h", {"schemas/zstd_frame.cc", "tools/landfall/bench", "tests/schemas/"}},
     {"roaring/", {"crdt/seq_set", "tests/crdt/"}},
     {"rocksdb/", {"eventlog/rocks_store", "tools/landfall/bench", "tests/conformance/", "tests/eventlog/"}},
     {"openssl/",
