@@ -15,10 +15,10 @@ struct ClientAccess {
   // The MQTT user name. Of a device its name, "name" or "namespace/name": it has the topics landfall/<name>/#,
   // $hw/events/device/<name>/... and $ke/events/device/<name>/..., both forms, and may upload.
   std::string name;
-  std::string password_hash;        // make_password_hash, or a line of mosquitto_passwd; empty: no password is good
-  std::string certificate_subject;  // common name, where the listener asks for certificates; empty: none
-  bool is_mapper = false;           // speaks for every device: all topics, wildcards too
-  std::vector<std::string> topics;  // further topic filters that it may publish and subscribe to
+  std::string password_hash = {};  // make_password_hash, or a line of mosquitto_passwd; empty: no password is good
+  std::string certificate_subject = {};  // common name, where the listener asks for certificates; empty: none
+  bool is_mapper = false;                // speaks for every device: all topics, wildcards too
+  std::vector<std::string> topics = {};  // further topic filters that it may publish and subscribe to
   friend bool operator==(const ClientAccess&, const ClientAccess&) = default;
 };
 

@@ -1,13 +1,10 @@
 #include "edgeruntime/mqtt/broker.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
-#include <pwd.h>
 #include <signal.h>
 #include <spawn.h>
-#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -20,8 +17,9 @@
 #include <sstream>
 #include <utility>
 
+#include "edgeruntime/mqtt/broker_system.h"
+#include "edgeruntime/mqtt/control_file.h"
 #include "edgeruntime/mqtt/ring.h"
-#include "schemas/limits.h"
 
 namespace landfall {
 namespace fs = std::filesystem;
@@ -36,19 +34,11 @@ constexpr Duration stop_max = 5s;
 constexpr Duration save_every = 1s;
 constexpr Duration look_after_every = 60s;
 constexpr std::uintmax_t log_bytes_max = 4 << 20;  // beyond: emptied
-// Beyond, the broker closes the connection before it reads the packet, and nobody counts it. Far above what we take, so
-// that our plugin sees, counts and logs what devices really send too large, such as a camera's picture.
-constexpr std::size_t packet_bytes_max = 16 * mqtt_payload_bytes_max;
+
+fs::path control_file(const fs::path& dir) { return dir / "control"; }
 
 Error disk_error(const std::string& what, const fs::path& path) {
   return {Code::disk, what + " " + path.string() + ": " + std::strerror(errno)};
-}
-
-std::string read_text(const fs::path& file) {
-  std::ifstream in(file, std::ios::binary);
-  std::ostringstream text;
-  text << in.rdbuf();
-  return std::move(text).str();
 }
 
 // Whole or not at all.
@@ -61,138 +51,6 @@ Status write_text(const fs::path& file, const std::string& text) {
   return ok();
 }
 
-struct Address {
-  sockaddr_storage storage{};
-  socklen_t size = 0;
-};
-std::optional<Address> address_of(const std::string& host, std::uint16_t port) {
-  Address address;
-  auto* v4 = reinterpret_cast<sockaddr_in*>(&address.storage);
-  auto* v6 = reinterpret_cast<sockaddr_in6*>(&address.storage);
-  if (inet_pton(AF_INET, host.c_str(), &v4->sin_addr) == 1) {
-    v4->sin_family = AF_INET;
-    v4->sin_port = htons(port);
-    address.size = sizeof(*v4);
-  } else if (inet_pton(AF_INET6, host.c_str(), &v6->sin6_addr) == 1) {
-    v6->sin6_family = AF_INET6;
-    v6->sin6_port = htons(port);
-    address.size = sizeof(*v6);
-  } else {
-    return std::nullopt;
-  }
-  return address;
-}
-
-// The port that could be bound, none where it is in use.
-std::optional<std::uint16_t> try_bind(const std::string& host, std::uint16_t port) {
-  auto address = address_of(host, port);
-  const int fd = ::socket(address->storage.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  const int on = 1;
-  ::setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
-  std::optional<std::uint16_t> bound;
-  if (::bind(fd, reinterpret_cast<sockaddr*>(&address->storage), address->size) == 0 && ::listen(fd, 1) == 0) {
-    ::getsockname(fd, reinterpret_cast<sockaddr*>(&address->storage), &address->size);
-    // Both families have the port at the same place.
-    bound = ntohs(reinterpret_cast<sockaddr_in*>(&address->storage)->sin_port);
-  }
-  ::close(fd);
-  return bound;
-}
-
-bool answers(const std::string& host, std::uint16_t port) {
-  const auto address = address_of(host, port);
-  const int fd = ::socket(address->storage.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-  const bool connected = ::connect(fd, reinterpret_cast<const sockaddr*>(&address->storage), address->size) == 0;
-  pollfd wait{fd, POLLOUT, 0};
-  int failed = 0;
-  socklen_t size = sizeof(failed);
-  const bool up = connected || (errno == EINPROGRESS && ::poll(&wait, 1, 0) == 1 &&
-                                ::getsockopt(fd, SOL_SOCKET, SO_ERROR, &failed, &size) == 0 && failed == 0);
-  ::close(fd);
-  return up;
-}
-
-bool is_loopback(const std::string& host) { return host.starts_with("127.") || host == "::1"; }
-
-// A process that was started with just these arguments, 0 if there is none. Not from a pid file: between the start of a
-// broker and the writing of one, the edge may be killed.
-bool runs_with(int pid, const std::vector<std::string>& arguments) {
-  std::string wanted;
-  for (const auto& argument : arguments) wanted += argument + '\0';
-  return read_text("/proc/" + std::to_string(pid) + "/cmdline") == wanted;
-}
-int find_process(const std::vector<std::string>& arguments) {
-  std::error_code failed;
-  for (const auto& entry : fs::directory_iterator("/proc", failed)) {
-    const int pid = std::atoi(entry.path().filename().c_str());
-    if (pid > 0 && runs_with(pid, arguments)) return pid;
-  }
-  return 0;
-}
-
-Result<fs::path> find_program(const std::string& name) {
-  std::vector<fs::path> places;
-  if (name.find('/') != name.npos) {
-    places.emplace_back(name);
-  } else {
-    std::istringstream path(::getenv("PATH") == nullptr ? "" : ::getenv("PATH"));
-    for (std::string folder; std::getline(path, folder, ':');) places.push_back(fs::path(folder) / name);
-    places.push_back(fs::path("/usr/sbin") / name);
-    places.push_back(fs::path("/usr/local/sbin") / name);
-  }
-  for (const auto& place : places) {
-    if (::access(place.c_str(), X_OK) == 0 && fs::is_regular_file(place)) return place;
-  }
-  return Error{Code::not_found,
-               "broker program \"" + name + "\" not found: install mosquitto, or name it in [mqtt] broker"};
-}
-
-struct Ports {
-  std::uint16_t mqtt = 0, websocket = 0;  // 0: none
-};
-
-std::string config_text(const BrokerOptions& options, const Ports& ports) {
-  const auto path = [&](const char* name) { return (options.dir / name).string(); };
-  std::ostringstream out;
-  out << "# Written by landfall at every start: changes here are lost.\n"
-         "listener "
-      << ports.mqtt << ' ' << options.listen << '\n';
-  if (ports.websocket != 0) out << "listener " << ports.websocket << ' ' << options.listen << "\nprotocol websockets\n";
-  if (options.password_file.empty()) {
-    out << "allow_anonymous true\n";
-  } else {
-    out << "allow_anonymous false\npassword_file " << options.password_file.string() << '\n';
-  }
-  // Mosquitto started by root would change to its own user, who may not open our ring.
-  if (const passwd* self = ::getpwuid(::geteuid()); self != nullptr) out << "user " << self->pw_name << '\n';
-  // Not message_size_limit: the broker answers an MQTT 3.1.1 client whose message is over that with a PUBACK.
-  out << "max_packet_size " << packet_bytes_max
-      << "\n"
-         "max_inflight_messages 100\n"
-         "max_queued_messages 1000\n"
-         "max_queued_bytes 4194304\n"
-         "max_connections 1000\n"
-         "memory_limit 268435456\n"
-         "check_retain_source true\n"
-         "persistent_client_expiration 14d\n"
-         "set_tcp_nodelay true\n"
-         "sys_interval 10\n"
-         "persistence true\n"
-         "persistence_location "
-      << options.dir.string()
-      << "/\n"
-         "persistence_file retained.db\n"
-         "autosave_interval 1800\n"
-         "log_dest file "
-      << path("broker.log")
-      << "\n"
-         "log_timestamp_format %Y-%m-%dT%H:%M:%S\n"
-         "log_type error\nlog_type warning\nlog_type notice\n"
-         "connection_messages false\n"
-      << Broker::plugin_config(options);
-  return std::move(out).str();
-}
-
 }  // namespace
 
 struct Broker::Process : std::enable_shared_from_this<Broker::Process> {
@@ -201,7 +59,7 @@ struct Broker::Process : std::enable_shared_from_this<Broker::Process> {
   UvLoop& loop;
   BrokerOptions options;
   fs::path program;
-  Ports ports;
+  BrokerPorts ports;
   State state = State::starting;
   int pid = 0, pid_fd = -1;
   bool is_child = false, taken_over = false, save_wanted = false;
@@ -212,8 +70,17 @@ struct Broker::Process : std::enable_shared_from_this<Broker::Process> {
   uv_poll_t* exit_poll = nullptr;  // freed by its close callback
   Loop::Timer timer = 0, save_timer = 0, look_timer = 0;
   std::function<void()> on_stopped;
+  BrokerLogin login;
+  std::uint64_t control_version = 0;
+  std::vector<ClientAccess> file_users;  // of options.password_file
+  fs::file_time_type file_users_time{};
 
   Status start();
+  Status start_external();
+  void make_login(std::uint16_t port);
+  Status check_access(const BrokerAccess& access) const;
+  Status read_users();
+  Status write_control();
   Status choose_ports();
   bool take_over_or_end(const std::string& config);
   Status launch();
@@ -225,6 +92,7 @@ struct Broker::Process : std::enable_shared_from_this<Broker::Process> {
   void relaunch();
   void look_after();
   void set_timer(Loop::Timer& which, Duration delay, void (Process::*then)());
+  bool is_external() const { return options.program == "external"; }
   fs::path config_file() const { return options.dir / "mosquitto.conf"; }
   // Those that were chosen for us, to be chosen again.
   fs::path ports_file() const { return options.dir / "broker.ports"; }
@@ -262,12 +130,9 @@ Broker::~Broker() {
 }
 
 std::string Broker::plugin_config(const BrokerOptions& options) {
-  std::ostringstream out;
-  out << "plugin " << options.plugin.string() << "\nplugin_opt_ring " << options.ring.string()
-      << "\nplugin_opt_wake_socket " << options.wake_socket.string() << '\n';
-  int number = 0;
-  for (const auto& rule : options.rules) out << "plugin_opt_rule_" << number++ << ' ' << to_string(rule) << '\n';
-  return std::move(out).str();
+  return "plugin " + options.plugin.string() + "\nplugin_opt_ring " + options.ring.string() +
+         "\nplugin_opt_wake_socket " + options.wake_socket.string() + "\nplugin_opt_control " +
+         control_file(options.dir).string() + "\n";
 }
 
 Result<fs::path> Broker::find_plugin() {
@@ -285,20 +150,96 @@ Result<fs::path> Broker::find_plugin() {
 
 Broker::Report Broker::report() const {
   const auto& p = *process_;
-  return {p.state, p.pid, p.taken_over, p.ports.mqtt, p.ports.websocket, p.restarts, p.last_failure};
+  return {p.state, p.pid, p.taken_over, p.ports.mqtt, p.ports.websocket, p.restarts, p.last_failure, p.control_version};
+}
+
+const BrokerLogin& Broker::login() const { return process_->login; }
+
+Status Broker::set_access(BrokerAccess access) {
+  auto& p = *process_;
+  LANDFALL_TRY(p.check_access(access));
+  std::swap(p.options.access, access);
+  auto written = p.write_control();
+  if (!written.ok()) std::swap(p.options.access, access);
+  return written;
+}
+
+Status Broker::set_rules(std::vector<CaptureRule> rules) {
+  auto& p = *process_;
+  std::swap(p.options.rules, rules);
+  auto written = p.write_control();
+  if (!written.ok()) std::swap(p.options.rules, rules);
+  return written;
+}
+
+Status Broker::Process::check_access(const BrokerAccess& access) const {
+  if (is_external() || is_loopback(options.listen) || !options.password_file.empty() ||
+      access.mode == BrokerAccess::Mode::closed)
+    return ok();
+  return Error{Code::denied, "mqtt listen " + options.listen +
+                                 ": devices on other machines need passwords; make a file with mosquitto_passwd and "
+                                 "name it in [mqtt] password_file, or listen on 127.0.0.1"};
+}
+
+Status Broker::Process::read_users() {
+  if (options.password_file.empty() || is_external()) return ok();
+  std::error_code failed;
+  const auto time = fs::last_write_time(options.password_file, failed);
+  auto users = read_password_file(options.password_file);
+  if (!users.ok()) return std::move(users).error();
+  file_users = std::move(*users);
+  file_users_time = time;
+  return ok();
+}
+
+Status Broker::Process::write_control() {
+  using Mode = BrokerControl::Mode;
+  BrokerControl control;
+  control.version = loop.random() | 1;
+  const bool is_closed = options.access.mode == BrokerAccess::Mode::closed;
+  control.mode = is_closed || !file_users.empty() || (!options.password_file.empty() && !is_external()) ? Mode::closed
+                 : is_external()                                                                        ? Mode::deferred
+                                                                                                        : Mode::open;
+  control.edge_client_id = login.client_id;
+  control.edge_user = login.user;
+  control.edge_password = login.password;
+  control.rules = options.rules;
+  control.clients = options.access.clients;
+  control.clients.insert(control.clients.end(), file_users.begin(), file_users.end());
+  LANDFALL_TRY(landfall::write_control(control_file(options.dir), control));
+  control_version = control.version;
+  return ok();
+}
+
+void Broker::Process::make_login(std::uint16_t port) {
+  const bool is_any = options.listen.empty() || options.listen == "0.0.0.0";
+  login.host = is_any || options.listen == "localhost" ? "127.0.0.1" : options.listen == "::" ? "::1" : options.listen;
+  login.port = port;
+  login.client_id = options.client_id;
+  login.user = "landfall-edge";
+  // Another at each start: nobody but the edge that lives needs it.
+  login.password.clear();
+  for (int i = 0; i < 4; ++i) {
+    char digits[17];
+    std::snprintf(digits, sizeof(digits), "%016llx", static_cast<unsigned long long>(loop.random()));
+    login.password += digits;
+  }
+}
+
+Status Broker::Process::start_external() {
+  state = State::external;
+  make_login(options.port);
+  return write_control();
 }
 
 Status Broker::Process::start() {
-  if (options.program == "external") {
-    state = State::external;
-    return ok();
-  }
   std::error_code failed;
   fs::create_directories(options.dir, failed);
   if (failed) return Error{Code::disk, "make " + options.dir.string() + ": " + failed.message()};
   options.dir = fs::absolute(options.dir);
   options.ring = fs::absolute(options.ring);
   options.wake_socket = fs::absolute(options.wake_socket);
+  if (is_external()) return start_external();
   auto found = find_program(options.program);
   if (!found.ok()) return std::move(found).error();
   program = *found;
@@ -311,13 +252,10 @@ Status Broker::Process::start() {
     return Error{Code::not_found, "plugin " + options.plugin.string() + " does not exist"};
   options.plugin = fs::absolute(options.plugin);
   if (options.listen == "localhost") options.listen = "127.0.0.1";
-  if (!address_of(options.listen, 0))
+  if (!is_ip_address(options.listen))
     return Error{Code::out_of_range, "mqtt listen \"" + options.listen + "\" is not an IP address"};
-  if (!is_loopback(options.listen) && options.password_file.empty()) {
-    return Error{Code::denied, "mqtt listen " + options.listen +
-                                   ": devices on other machines need passwords; make a file with "
-                                   "mosquitto_passwd and name it in [mqtt] password_file, or listen on 127.0.0.1"};
-  }
+  LANDFALL_TRY(check_access(options.access));
+  LANDFALL_TRY(read_users());
   if (options.port == 0 || options.websocket_port == std::uint16_t{0}) {
     std::ifstream earlier(ports_file());
     earlier >> ports.mqtt >> ports.websocket;
@@ -327,9 +265,13 @@ Status Broker::Process::start() {
     ports.websocket = 0;
   else if (*options.websocket_port != 0)
     ports.websocket = *options.websocket_port;
+  // First what the broker goes by: one that is taken over reads it at once, one that starts must find it.
+  make_login(ports.mqtt);
+  LANDFALL_TRY(write_control());
   look_after();
-  if (take_over_or_end(config_text(options, ports))) return ok();
+  if (take_over_or_end(broker_config(options, ports))) return ok();
   LANDFALL_TRY(choose_ports());
+  login.port = ports.mqtt;
   return launch();
 }
 
@@ -382,7 +324,7 @@ Status Broker::Process::choose_ports() {
 
 Status Broker::Process::launch() {
   LANDFALL_TRY(write_text(ports_file(), std::to_string(ports.mqtt) + " " + std::to_string(ports.websocket) + "\n"));
-  LANDFALL_TRY(write_text(config_file(), config_text(options, ports)));
+  LANDFALL_TRY(write_text(config_file(), broker_config(options, ports)));
   const int log = ::open(log_file().c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
   if (log < 0) return disk_error("open", log_file());
   posix_spawn_file_actions_t files;
@@ -501,11 +443,16 @@ void Broker::Process::relaunch() {
   set_timer(timer, backoff_max, &Process::relaunch);
 }
 
-// Mosquitto appends to its log, so that emptying the file is enough to bound it.
+// Mosquitto appends to its log, so that emptying the file is enough to bound it. Users may be added at any time.
 void Broker::Process::look_after() {
   std::error_code failed;
   const auto size = fs::file_size(log_file(), failed);
   if (!failed && size > log_bytes_max) fs::resize_file(log_file(), 0, failed);
+  if (!options.password_file.empty() && fs::last_write_time(options.password_file, failed) != file_users_time) {
+    auto read = read_users();
+    if (read.ok()) read = write_control();
+    if (!read.ok()) say("the broker keeps the users it has: " + read.error().detail);
+  }
   set_timer(look_timer, look_after_every, &Process::look_after);
 }
 

@@ -1,5 +1,6 @@
 #include "edgeruntime/mqtt/capture.h"
 
+#include <algorithm>
 #include <charconv>
 #include <cstring>
 #include <optional>
@@ -32,11 +33,12 @@ constexpr std::string_view request_filters[] = {
     "landfall/+/twin/get",
     "landfall/+/command/+/result",
 };
-// What KubeEdge forwards to its cloud.
 constexpr std::string_view upload_filters[] = {
     "$hw/events/upload/#",
     "SYS/dis/upload_records",
     "+/user/#",
+};
+constexpr std::string_view series_filters[] = {
     "$ke/events/device/+/data/update",
     "$ke/events/device/+/+/data/update",
 };
@@ -123,6 +125,7 @@ Result<std::vector<CaptureRule>> capture_rules(const std::vector<std::string>& f
     rules.push_back(std::move(rule));
   }
   for (const auto filter : upload_filters) rules.push_back({std::string(filter)});
+  for (const auto filter : series_filters) rules.push_back({std::string(filter)});
   std::vector<CaptureRule> narrower_requests, narrower;
   for (const auto& [filter, text] : durability) {
     const auto wanted = parse_durability(text);
@@ -188,9 +191,13 @@ Result<CaptureRule> parse_capture_rule(std::string_view line) {
   return CaptureRule{std::string(line), *stream, static_cast<Kind>(kind), *durability};
 }
 
+bool is_upload_topic(std::string_view topic) {
+  return std::ranges::any_of(upload_filters, [&](const auto filter) { return topic_matches(filter, topic); });
+}
+
 bool is_storable(const CapturedMessage& message) {
-  return !message.topic.empty() && message.topic.size() <= event_subject_bytes_max && is_clean_text(message.topic) &&
-         message.payload.size() <= event_payload_bytes_max &&
+  return (!message.topic.empty() || is_notice(message.outcome)) && message.topic.size() <= event_subject_bytes_max &&
+         is_clean_text(message.topic) && message.payload.size() <= event_payload_bytes_max &&
          message.content_type.size() + message.source.size() + message.id.size() + message.user.size() <=
              properties_bytes_max &&
          is_clean_text(message.content_type) && is_clean_text(message.source) && is_clean_text(message.id) &&

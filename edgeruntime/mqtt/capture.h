@@ -25,14 +25,15 @@ enum class Durability : std::uint8_t {
 enum class Outcome : std::uint8_t {
   event = 0,    // goes to the log as it is
   request = 1,  // asks or writes something of the node itself: handed to MqttIngestOptions::on_request
-  // What the plugin tells of a client (notices), handed to MqttIngestOptions::on_notice. Topic is the filter or topic.
+  // What the plugin tells of a client (notices), handed to MqttIngestOptions::on_notice. Topic is the filter or topic, if
+  // any. A notice is dropped where the ring has no room: nobody waits for it.
   subscribed = 2,
   unsubscribed = 3,
   disconnected = 4,
-  refused_connect = 5,  // payload: why; of these three at most mqtt_refusal_notices_per_second
+  refused_connect = 5,  // payload: why; user: as claimed; of these three at most mqtt_refusal_notices_per_second
   refused_publish = 6,
   refused_subscribe = 7,
-  broker_started = 8,  // and nobody is connected or subscribed but whom later notices name
+  broker_started = 8,  // a new process: it knows of no connection and no subscription that was before
 };
 inline bool is_notice(Outcome outcome) { return outcome > Outcome::request; }
 
@@ -63,6 +64,9 @@ bool topic_matches(std::string_view filter, std::string_view topic);
 
 // The first rule that matches, or null. `$SYS` is never captured.
 const CaptureRule* find_rule(const std::vector<CaptureRule>& rules, std::string_view topic);
+
+// What KubeEdge forwards to its cloud from whoever may publish at all.
+bool is_upload_topic(std::string_view topic);
 
 // One message as the ring carries it. All views borrow.
 struct CapturedMessage {

@@ -468,6 +468,7 @@ MqttIngest::Metrics MqttIngest::metrics() const {
   all.refused_full = written.refused_full;
   all.refused_size = written.refused_size;
   all.refused_invalid = written.refused_invalid;
+  all.refused_access = written.refused_access;
   all.ring_used_bytes = ring.used_bytes();
   all.ring_bytes = ring.bytes();
   all.oldest_ms = ring.oldest_ms();

@@ -60,9 +60,9 @@ class MqttIngest {
     std::uint64_t captured = 0;    // events made A1 by this process
     std::uint64_t duplicates = 0;  // named like one in the window, not stored again
     std::uint64_t skipped = 0;     // in the log already when this process began
-    std::uint64_t refused_full = 0, refused_size = 0,
-                  refused_invalid = 0;  // by the plugin, since the ring's generation
-    std::uint64_t corrupt = 0;          // times that records were lost to a bad checksum
+    std::uint64_t refused_full = 0, refused_size = 0, refused_invalid = 0,
+                  refused_access = 0;  // by the plugin, since the ring's generation
+    std::uint64_t corrupt = 0;         // times that records were lost to a bad checksum
     std::uint64_t ring_used_bytes = 0, ring_bytes = 0;
     std::uint64_t oldest_ms = 0;  // age of the oldest record that is not A1
     std::uint64_t window_names = 0;

@@ -54,7 +54,7 @@ struct RingHeader {
   std::uint32_t writer_pid;
   std::atomic<std::uint64_t> written;
   std::array<std::atomic<std::uint64_t>, 3> refused;
-  std::atomic<std::uint64_t> control_version;
+  std::atomic<std::uint64_t> refused_access, control_version;
 
   // Written by the reader; the writer takes reader_state back to awake.
   alignas(128) Position tail;
@@ -293,6 +293,10 @@ Result<std::uint64_t> RingWriter::write(std::span<const std::string_view> parts,
   return head_;
 }
 
+bool RingWriter::has_room(std::size_t body) const {
+  return head_ + record_bytes(body) <= tail() + mapping_->data_bytes();
+}
+
 Status RingWriter::wait_durable(std::uint64_t position, std::chrono::milliseconds wait) {
   if (tail() >= position || wait_for_tail(position, wait)) return ok();
   return Error{Code::unavailable, "the edge did not make the message durable in time"};
@@ -334,7 +338,10 @@ void RingWriter::wake_reader(Urgency urgency) {
 }
 
 void RingWriter::count(RingCounter counter) {
-  mapping_->header().refused[static_cast<std::size_t>(counter)].fetch_add(1, std::memory_order_relaxed);
+  auto& header = mapping_->header();
+  auto& count = counter == RingCounter::refused_access ? header.refused_access
+                                                       : header.refused[static_cast<std::size_t>(counter)];
+  count.fetch_add(1, std::memory_order_relaxed);
 }
 void RingWriter::set_control_version(std::uint64_t version) { mapping_->header().control_version.store(version); }
 std::uint64_t RingWriter::head() const { return head_; }
@@ -443,6 +450,7 @@ void RingReader::begin_generation() {
   header.urgent.store(0);
   header.tail.store(0);
   header.written.store(0);
+  header.refused_access.store(0);
   header.control_version.store(0);
   for (auto& counter : header.refused) counter.store(0);
   next_ = 0;
@@ -516,7 +524,8 @@ std::uint64_t RingReader::control_version() const { return mapping_->header().co
 
 RingCounts RingReader::counts() const {
   const auto& header = mapping_->header();
-  return {header.written.load(), header.refused[0].load(), header.refused[1].load(), header.refused[2].load()};
+  return {header.written.load(), header.refused[0].load(), header.refused[1].load(), header.refused[2].load(),
+          header.refused_access.load()};
 }
 
 }  // namespace landfall

@@ -34,8 +34,9 @@ struct RingCounts {
   std::uint64_t refused_full = 0;     // no room, or no A1, within ring_wait
   std::uint64_t refused_size = 0;     // payload over mqtt_payload_bytes_max
   std::uint64_t refused_invalid = 0;  // topic or properties that cannot be an event
+  std::uint64_t refused_access = 0;   // connects, publishes and subscriptions that were not allowed
 };
-enum class RingCounter : std::uint8_t { refused_full, refused_size, refused_invalid };
+enum class RingCounter : std::uint8_t { refused_full, refused_size, refused_invalid, refused_access };
 
 // True where a plugin holds the ring in `file`: a broker that runs without is writing to another file, or to none.
 bool has_ring_writer(const std::filesystem::path& file);
@@ -59,6 +60,9 @@ class RingWriter {
   enum class Urgency : std::uint8_t { can_rest, urgent };
   Result<std::uint64_t> write(std::span<const std::string_view> parts, Urgency urgency,
                               std::chrono::milliseconds wait = ring_wait);
+
+  // True where a record of `body` bytes would not have to wait: what nobody waits for is dropped where not.
+  bool has_room(std::size_t body) const;
 
   // Returns once everything before `position` is A1. Errors: `unavailable` after `wait`.
   Status wait_durable(std::uint64_t position, std::chrono::milliseconds wait = ring_wait);

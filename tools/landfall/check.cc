@@ -210,6 +210,7 @@ void check_external_broker(const NodePaths& paths, const MqttConfig& mqtt, const
   auto rules = capture_rules(mqtt.capture, mqtt.durability);
   if (!rules) return out.add(Verdict::bad, "mosquitto", rules.error().detail);
   BrokerOptions options;
+  options.dir = paths.mqtt();
   options.plugin = plugin;
   options.ring = paths.mqtt() / "ring";
   options.wake_socket = paths.mqtt() / "wake.sock";
