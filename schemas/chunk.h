@@ -9,8 +9,8 @@
 
 namespace landfall {
 
-// How a chunk's rows are laid out. A codec is one small pair of functions; `columnar` will be the next.
-enum class Codec : std::uint8_t { plain = 0 };
+// How a chunk's rows are laid out: one after another, or, for changes, cut into columns (README.md).
+enum class Codec : std::uint8_t { plain = 0, columnar = 1 };
 enum class Compression : std::uint8_t { none = 0, zstd = 1 };
 
 // A gap-free range of one (run, stream): the unit of storage, transfer, proof and replay.
@@ -27,7 +27,7 @@ struct ChunkHeader {
 };
 
 // A stored chunk is one Cap'n Proto message (`Chunk` in event.capnp, one segment), the same bytes on disk and on the
-// wire: `rows` is compressed at encode time where that is shorter. header.compression and rows_bytes are set here.
+// wire: `rows` is compressed at encode time where that is shorter. header.codec, compression and rows_bytes are set here.
 std::string encode_chunk(ChunkHeader header, std::string_view rows);
 
 // Reads only the header. Accepts any bytes. Errors: `corrupt`, `out_of_range` (a limit or an unknown codec).
@@ -39,7 +39,7 @@ struct DecodedChunk {
 };
 // Reads, decompresses and walks the rows: count and limits hold, every row decodes; time_min and time_max are exact.
 // The chain is not checked here (eventlog/chain.h). Accepts any bytes; allocates at most the stated rows_bytes, itself
-// bounded, plus the input. Errors: `corrupt`, `out_of_range`.
+// bounded, plus the input; for columns a small multiple of it. Errors: `corrupt`, `out_of_range`.
 Result<DecodedChunk> decode_chunk(std::string_view chunk);
 
 }  // namespace landfall

@@ -1,13 +1,13 @@
-#include <zstd.h>
-
 #include <algorithm>
 #include <cstring>
 
 #include "event.capnp.h"
 #include "schemas/chunk.h"
+#include "schemas/columns.h"
 #include "schemas/event.h"
 #include "schemas/flat_message.h"
 #include "schemas/limits.h"
+#include "schemas/zstd_frame.h"
 
 namespace landfall {
 namespace {
@@ -16,28 +16,41 @@ namespace {
 constexpr int zstd_level = 1;
 constexpr std::size_t rows_bytes_max = chunk_rows_bytes_max + event_row_bytes_max;
 
-// Contexts and the scratch buffer hold about 1 MB together, so each thread makes them once, when it first needs them.
-struct Compressor {
-  ZSTD_CCtx* context = ZSTD_createCCtx();
-  std::string scratch;
-  Compressor() { LANDFALL_CHECK(context != nullptr); }
-  ~Compressor() { ZSTD_freeCCtx(context); }
-};
-struct Decompressor {
-  ZSTD_DCtx* context = ZSTD_createDCtx();
-  Decompressor() { LANDFALL_CHECK(context != nullptr); }
-  ~Decompressor() { ZSTD_freeDCtx(context); }
+// Rows that columns do not make this much shorter are compressed whole, too, to take the shorter form.
+constexpr std::size_t columns_gain_min = 4;
+
+// What goes into the chunk's `rows`.
+struct Stored {
+  Codec codec = Codec::plain;
+  Compression compression = Compression::none;
+  std::string columns;
+  std::string_view bytes;  // of the caller, `columns` or the thread's compressor
 };
 
-// The compressed rows, in the thread's scratch buffer, or empty where they would not be shorter.
-std::string_view compress(std::string_view rows) {
-  if (rows.size() < chunk_compress_bytes_min) return {};
-  thread_local Compressor compressor;
-  if (compressor.scratch.size() < rows.size()) compressor.scratch.resize(rows.size());
-  const std::size_t size = ZSTD_compressCCtx(compressor.context, compressor.scratch.data(), rows.size() - 1,
-                                             rows.data(), rows.size(), zstd_level);
-  if (ZSTD_isError(size)) return {};
-  return {compressor.scratch.data(), size};
+bool takes_columns(const ChunkHeader& header, std::string_view rows) {
+  if (header.count() < columnar_rows_min) return false;
+  const std::string_view row = RowReader(rows).next();
+  return row.size() > 8 && static_cast<Kind>(row[8]) == Kind::change;
+}
+
+Stored store(const ChunkHeader& header, std::string_view rows) {
+  Stored stored;
+  stored.bytes = rows;
+  if (takes_columns(header, rows)) {
+    stored.columns = columns::encode(header, rows);
+    if (!stored.columns.empty() && stored.columns.size() < rows.size()) {
+      stored.codec = Codec::columnar;
+      stored.bytes = stored.columns;
+      if (stored.columns.size() * columns_gain_min < rows.size()) return stored;
+    }
+  }
+  if (rows.size() < chunk_compress_bytes_min) return stored;
+  const std::string_view compressed = zstd_compress(rows, zstd_level);
+  if (compressed.empty() || compressed.size() >= stored.bytes.size()) return stored;
+  stored.codec = Codec::plain;
+  stored.compression = Compression::zstd;
+  stored.bytes = compressed;
+  return stored;
 }
 
 Error corrupt(const char* what) { return {Code::corrupt, std::string("chunk: ") + what}; }
@@ -55,7 +68,8 @@ Status read_header(wire::Chunk::Reader chunk, ChunkHeader& header) {
   if (header.of.run.is_none()) return corrupt("names no run");
   if (chunk.getStream() >= stream_count) return out_of_range("unknown stream");
   header.of.stream = static_cast<Stream>(chunk.getStream());
-  if (chunk.getCodec() != static_cast<std::uint8_t>(Codec::plain)) return out_of_range("codec of a newer version");
+  if (chunk.getCodec() > static_cast<std::uint8_t>(Codec::columnar)) return out_of_range("codec of a newer version");
+  header.codec = static_cast<Codec>(chunk.getCodec());
   if (chunk.getCompression() > static_cast<std::uint8_t>(Compression::zstd)) {
     return out_of_range("compression of a newer version");
   }
@@ -75,34 +89,27 @@ Status read_header(wire::Chunk::Reader chunk, ChunkHeader& header) {
     return corrupt("chain value of a wrong length");
   }
 
+  if (header.codec == Codec::columnar && header.compression != Compression::none) return corrupt("columns in a frame");
+
   header.rows_bytes = chunk.getRowsBytes();
   if (header.rows_bytes > rows_bytes_max) return out_of_range("rows over the limit");
   const std::size_t stored = chunk.getRows().size();
-  const bool fits = header.compression == Compression::none ? stored == header.rows_bytes : stored < header.rows_bytes;
+  const bool whole = header.codec == Codec::plain && header.compression == Compression::none;
+  const bool fits = whole ? stored == header.rows_bytes : stored < header.rows_bytes;
   if (!fits) return corrupt("length of the rows does not fit");
-  return ok();
-}
-
-Status decompress(std::string_view stored, std::string& rows) {
-  if (ZSTD_getFrameContentSize(stored.data(), stored.size()) != rows.size())
-    return corrupt("zstd states another length");
-  thread_local Decompressor decompressor;
-  const std::size_t size =
-      ZSTD_decompressDCtx(decompressor.context, rows.data(), rows.size(), stored.data(), stored.size());
-  if (ZSTD_isError(size)) return Error{Code::corrupt, std::string("chunk: zstd: ") + ZSTD_getErrorName(size)};
-  if (size != rows.size()) return corrupt("zstd yields another length");
   return ok();
 }
 
 Status read_all(wire::Chunk::Reader chunk, DecodedChunk& decoded) {
   LANDFALL_TRY(read_header(chunk, decoded.header));
   const std::string_view stored = wire::view(chunk.getRows());
+  if (decoded.header.codec == Codec::columnar) return columns::decode(decoded.header, stored, decoded.rows);
   if (decoded.header.compression == Compression::none) {
     decoded.rows = stored;
     return ok();
   }
   decoded.rows.resize(decoded.header.rows_bytes);
-  return decompress(stored, decoded.rows);
+  return zstd_expand(stored, decoded.rows.data(), decoded.rows.size());
 }
 
 Status check_rows(const DecodedChunk& chunk) {
@@ -130,11 +137,11 @@ std::string encode_chunk(ChunkHeader header, std::string_view rows) {
   LANDFALL_CHECK(!header.of.run.is_none() && header.first >= 1 && header.first <= header.last);
   LANDFALL_CHECK(header.count() <= chunk_events_max && rows.size() <= rows_bytes_max);
   header.rows_bytes = static_cast<std::uint32_t>(rows.size());
-  const std::string_view compressed = compress(rows);
-  header.compression = compressed.empty() ? Compression::none : Compression::zstd;
-  const std::string_view stored = compressed.empty() ? rows : compressed;
+  const Stored stored = store(header, rows);
+  header.codec = stored.codec;
+  header.compression = stored.compression;
 
-  const std::size_t words = 2 * wire::data_words(sizeof(Digest)) + wire::data_words(stored.size());
+  const std::size_t words = 2 * wire::data_words(sizeof(Digest)) + wire::data_words(stored.bytes.size());
   return wire::build_flat<wire::Chunk>(words, [&](wire::Chunk::Builder chunk) {
     chunk.setNodeHigh(wire::node_high(header.of.run.node));
     chunk.setNodeLow(wire::node_low(header.of.run.node));
@@ -150,7 +157,7 @@ std::string encode_chunk(ChunkHeader header, std::string_view rows) {
     chunk.setCompression(static_cast<std::uint8_t>(header.compression));
     chunk.setChainBefore({header.chain_before.data(), header.chain_before.size()});
     chunk.setChainAfter({header.chain_after.data(), header.chain_after.size()});
-    chunk.setRows(wire::data(stored));
+    chunk.setRows(wire::data(stored.bytes));
   });
 }
 

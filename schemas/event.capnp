@@ -50,9 +50,11 @@ struct Chunk {
   stream @9 :UInt8;
   # 0 control, 1 alarm, 2 desired, 3 reported, 4 document, 5 telemetry, 6 blob.
   codec @10 :UInt8;
-  # Layout of the rows: 0 plain (ROWS above).
+  # Layout of the rows: 0 plain (ROWS above), 1 columnar (schemas/README.md, Columns): the rows cut into columns, each
+  # compressed by itself. Decoding gives the same ROWS, which is what the chain hashes.
   compression @11 :UInt8;
-  # 0 none: `rows` has rowsBytes bytes. 1 zstd: one frame that states a content size of rowsBytes.
+  # Of plain rows: 0 none: `rows` has rowsBytes bytes; 1 zstd: one frame that states a content size of rowsBytes.
+  # Columnar: 0, and `rows` is shorter than rowsBytes.
   chainBefore @12 :Data;
   chainAfter @13 :Data;
   # The hash chain before the first row and after the last (eventlog/chain.h): 32 bytes each.

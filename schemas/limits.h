@@ -22,6 +22,7 @@ inline constexpr std::size_t chunk_compress_bytes_min = 256;
 // Columns (codec 1). Beyond: the encoder keeps the rows plain, or one payload whole; a decoder refuses the chunk.
 inline constexpr std::size_t columnar_rows_min = 32;
 inline constexpr std::size_t columnar_ops_max = 1 << 16;
+inline constexpr std::size_t columnar_forms_max = 4096;
 inline constexpr std::size_t columnar_dots_max = 8;  // of one op
 inline constexpr std::size_t columnar_runs_max = 1024;
 // Subjects times paths for which the last write of the chunk is kept at hand; beyond: dots are stored as distances.
@@ -57,6 +58,7 @@ inline constexpr std::size_t twin_note_bytes_max = 1024;
 inline constexpr std::size_t twin_seen_max = 100;
 inline constexpr std::size_t twin_properties_max = 1024;
 inline constexpr std::size_t twin_tags_max = 1024;  // and as many attributes
+inline constexpr std::size_t twin_tag_bytes_max = 128;
 inline constexpr std::size_t device_name_part_bytes_max = 128;
 // An update over KubeEdge's topics. Beyond: refused with that contract's error 400.
 inline constexpr std::size_t kubeedge_update_bytes_max = 128 << 10;

@@ -78,6 +78,32 @@ TEST(Golden, Chunks) {
   EXPECT_EQ(zstd->header.chain_after, many_header.chain_after);
 }
 
+// 40 changes of three subjects, at two paths.
+TEST(Golden, ChunkOfColumns) {
+  auto [header, rows] = samples::rows(40, 10);
+  header.of.stream = Stream::desired;
+  rows.clear();
+  for (std::uint64_t i = 0; i < header.count(); ++i) {
+    std::vector<Op> ops{{i % 2 == 0 ? "/p/a/c" : "/tags/x~1y",
+                         i % 5 == 4 ? std::nullopt : std::optional("\"v" + std::to_string(i * i) + "\""),
+                         {{i < 6 ? samples::run(9, 2) : header.of.run, header.of.stream, 35 + i}}}};
+    const std::string payload = encode_ops(ops, header.of).value();
+    const std::string device = "d" + std::to_string(i % 3), subject = "twin/" + device;
+    Event change;
+    change.kind = Kind::change;
+    change.time = {1000 + i};
+    change.subject = subject;
+    change.device = device;
+    change.actor = "user:ingrid";
+    change.payload = payload;
+    ASSERT_TRUE(encode_row(change, rows).ok());
+  }
+  auto columnar = decode_chunk(golden("chunk/columnar", encode_chunk(header, rows)));
+  ASSERT_TRUE(columnar.ok()) << columnar.error().detail;
+  EXPECT_EQ(columnar->header.codec, Codec::columnar);
+  EXPECT_EQ(to_hex(columnar->rows), to_hex(rows));
+}
+
 TEST(Golden, RunStartAndDeps) {
   const std::string start = same_bytes("run_start/all-fields", encode_run_start(samples::run_start()));
   EXPECT_EQ(encode_run_start(decode_run_start(start).value()), start);
