@@ -214,16 +214,13 @@ std::string with_lineage(std::string json, std::span<const Entry> superseded) {
   std::vector<std::vector<Dot>> lines;
   for (const Entry* entry : order) lines.push_back(lineage_of(*entry));
   std::vector<Dot> dots;
-  // Generation by generation; of a run its newest write is enough, since it saw all its own before.
+  // Generation by generation; of a stretch of one run its newest write is enough.
   for (std::size_t i = 0; i <= lineage_max; ++i) {
     for (const auto& line : lines) {
       if (i >= line.size()) continue;
-      const auto same = std::ranges::find(dots, line[i].run, &Dot::run);
-      if (same == dots.end()) {
-        dots.push_back(line[i]);
-      } else {
-        same->seq = std::max(same->seq, line[i].seq);
-      }
+      const Dot& dot = line[i];
+      const bool in_stretch = !dots.empty() && dots.back().run == dot.run && dots.back().seq > dot.seq;
+      if (!in_stretch && std::ranges::find(dots, dot) == dots.end()) dots.push_back(dot);
     }
   }
   dots.resize(std::min(dots.size(), lineage_max));
@@ -239,15 +236,24 @@ std::optional<Dot> common_parent(const std::vector<const Entry*>& fork) {
   if (fork.size() < 2) return {};
   std::vector<std::vector<Dot>> lines;
   for (const Entry* entry : fork) lines.push_back(lineage_of(*entry));
+  std::optional<Dot> parent;
+  std::size_t parent_at = 0;
   for (Dot dot : lines[0]) {
+    // A run saw all its own writes: the newest that every line has of it is one that all of them followed.
     const bool all = std::ranges::all_of(lines, [&](const auto& line) {
       const auto same = std::ranges::find(line, dot.run, &Dot::run);
       if (same != line.end()) dot.seq = std::min(dot.seq, same->seq);
       return same != line.end();
     });
-    if (all) return dot;
+    if (!all) continue;
+    // How far back it is: at the last stretch of its run that reaches it.
+    std::size_t dot_at = 0;
+    for (std::size_t i = 0; i < lines[0].size(); ++i) {
+      if (lines[0][i].run == dot.run && lines[0][i].seq >= dot.seq) dot_at = i;
+    }
+    if (!parent || dot_at < parent_at) parent = dot, parent_at = dot_at;
   }
-  return {};
+  return parent;
 }
 
 }  // namespace landfall::document

@@ -86,5 +86,317 @@ TEST(Document, FollowsTheExamplesOfTheRfc) {
   }
 }
 
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+constexpr std::uint64_t histories = 400;
+#else
+constexpr std::uint64_t histories = 4000;
+#endif
+
+std::uint64_t below(Rng& rng, std::uint64_t n) { return rng() % n; }
+
+Json random_json(Rng& rng, int depth, bool nulls) {
+  static const char* const keys[] = {"a", "b", "c/d", "~", ""};
+  const auto kind = below(rng, depth > 0 ? 9 : 5);
+  if (kind >= 5) {
+    Json object = Json::object();
+    for (std::uint64_t i = below(rng, 4); i > 0; --i) {
+      object[keys[below(rng, 5)]] = nulls && below(rng, 4) == 0 ? Json() : random_json(rng, depth - 1, nulls);
+    }
+    return object;
+  }
+  if (kind == 4) return Json::array({1, nullptr, Json::object({{"x", nullptr}})});
+  if (kind == 3) return below(rng, 2) == 0;
+  if (kind == 2) return "text \u00e9\n";
+  return kind == 1 ? Json(static_cast<int>(below(rng, 100)) - 50) : Json(static_cast<double>(below(rng, 100)) / 8);
+}
+
+TEST(Document, IsWhatTheRfcSaysAfterAnySeriesOfPatches) {
+  for (std::uint64_t seed = 1; seed <= histories; ++seed) {
+    SCOPED_TRACE(seed);
+    Rng rng(seed);
+    Author first(1), second(2);
+    Author* authors[] = {&first, &second};
+    first.place.root = second.place.root = below(rng, 2) == 0 ? "" : "/at";
+    std::optional<Json> reference;
+    for (int i = 0; i < 8; ++i) {
+      Author& author = *authors[below(rng, 2)];
+      if (below(rng, 4) == 0) {
+        const Json whole = random_json(rng, 3, false);
+        ASSERT_TRUE(author.replace(whole.dump()).ok());
+        reference = whole;
+      } else {
+        const Json patch = random_json(rng, 3, true);
+        ASSERT_TRUE(author.patch(patch.dump()).ok()) << patch;
+        reference = merge_patch(reference.value_or(Json()), patch);
+      }
+      exchange({&first, &second});
+      ASSERT_EQ(author.show(), reference->dump());
+      ASSERT_TRUE(author.conflicts().empty());
+    }
+  }
+}
+
+// The value of each leaf names its author, so a lost one shows.
+TEST(Document, KeepsConcurrentPatchesOfDifferentLeaves) {
+  for (std::uint64_t seed = 1; seed <= histories; ++seed) {
+    SCOPED_TRACE(seed);
+    Rng rng(seed);
+    Author a(1), b(2);
+    ASSERT_TRUE(a.replace(R"({"x":{"k":0,"l":0},"y":{"m":0},"z":0})").ok());
+    b.hear(a);
+    static const char* const leaves[] = {R"({"x":{"k":%}})", R"({"x":{"l":%}})",   R"({"y":{"m":%}})",
+                                         R"({"z":%})",       R"({"x":{"new":%}})", R"({"w":{"v":{"u":%}}})"};
+    const auto first = below(rng, 6), second = (first + 1 + below(rng, 5)) % 6;
+    const auto patch_of = [&](std::uint64_t leaf, const char* value) {
+      std::string patch = leaves[leaf];
+      return patch.replace(patch.find('%'), 1, below(rng, 3) == 0 ? "null" : value);
+    };
+    const std::string pa = patch_of(first, "1"), pb = patch_of(second, "2");
+    const Json before = Json::parse(a.show());
+    ASSERT_TRUE(a.patch(pa).ok());
+    ASSERT_TRUE(b.patch(pb).ok());
+    exchange({&a, &b});
+    const Json one = merge_patch(merge_patch(before, Json::parse(pa)), Json::parse(pb));
+    const Json other = merge_patch(merge_patch(before, Json::parse(pb)), Json::parse(pa));
+    ASSERT_EQ(one, other);
+    ASSERT_EQ(a.show(), one.dump()) << pa << " and " << pb;
+    ASSERT_EQ(b.show(), a.show());
+    ASSERT_TRUE(a.conflicts().empty());
+  }
+}
+
+TEST(Document, ANullTakesWhatItsAuthorSawAndNoMore) {
+  Author a(1), b(2);
+  ASSERT_TRUE(a.replace(R"({"x":{"old":1,"deep":{"er":2}}})").ok());
+  b.hear(a);
+  ASSERT_TRUE(a.patch(R"({"x":null})").ok());
+  EXPECT_EQ(a.show(), "{}");
+  ASSERT_TRUE(b.patch(R"({"x":{"new":3}})").ok());
+  exchange({&a, &b});
+  EXPECT_EQ(a.show(), R"({"x":{"new":3}})");
+  ASSERT_TRUE(a.patch("null").ok());
+  EXPECT_EQ(a.show(), "none");
+  EXPECT_EQ(a.state.entries(), 0u);
+}
+
+TEST(Document, AnObjectBeatsAConcurrentScalarThatStaysReadableUntilSettled) {
+  for (const bool for_scalar : {false, true}) {
+    Author a(1), b(2);
+    ASSERT_TRUE(a.replace("{}").ok());
+    b.hear(a);
+    ASSERT_TRUE(a.patch(R"({"x":{"k":1}})").ok());
+    ASSERT_TRUE(b.patch(R"({"x":5})").ok());
+    exchange({&a, &b});
+    EXPECT_EQ(b.show(), R"({"x":{"k":1}})");
+    ASSERT_TRUE(a.patch(R"({"x":{"k":2}})").ok());
+    EXPECT_EQ(a.show(), R"({"x":{"k":2}})");
+    const auto conflicts = a.conflicts();
+    ASSERT_EQ(conflicts.size(), 1u) << "a write beside it settles nothing";
+    EXPECT_EQ(conflicts[0].path, "/x");
+    EXPECT_TRUE(conflicts[0].hidden_by_object);
+    ASSERT_EQ(conflicts[0].writes.size(), 1u);
+    EXPECT_EQ(json_of(*conflicts[0].writes[0]), "5");
+    ASSERT_TRUE(a.settle("/x", for_scalar ? std::optional(conflicts[0].writes[0]->dot) : std::nullopt).ok());
+    exchange({&a, &b});
+    EXPECT_EQ(b.show(), for_scalar ? R"({"x":5})" : R"({"x":{"k":2}})");
+    EXPECT_TRUE(b.conflicts().empty());
+  }
+}
+
+TEST(Document, ConcurrentScalarsAreListedUntilSettled) {
+  Author a(1), b(2);
+  ASSERT_TRUE(a.replace(R"({"x":0})").ok());
+  b.hear(a);
+  ASSERT_TRUE(a.patch(R"({"x":1})").ok());
+  ASSERT_TRUE(b.patch(R"({"x":2})").ok());
+  exchange({&a, &b});
+  const auto conflicts = a.conflicts();
+  ASSERT_EQ(conflicts.size(), 1u);
+  ASSERT_EQ(conflicts[0].writes.size(), 2u);
+  EXPECT_EQ(a.show(), "{\"x\":" + conflicts[0].writes[0]->value + "}") << "the shown one comes first";
+  EXPECT_EQ(a.settle("/x", Dot{a.run(), Stream::document, 999}).error().code, Code::not_found);
+  EXPECT_EQ(a.settle("/y", {}).error().code, Code::not_found);
+  const std::string loser = conflicts[0].writes[1]->value;
+  ASSERT_TRUE(a.settle("/x", conflicts[0].writes[1]->dot).ok());
+  exchange({&a, &b});
+  EXPECT_EQ(b.show(), "{\"x\":" + loser + "}");
+  EXPECT_TRUE(b.conflicts().empty());
+}
+
+TEST(Document, AnAtomicForkKeepsBothAndNamesTheirParent) {
+  for (const int edits : {1, 2, 50}) {
+    Author a(1), b(2);
+    a.place.annotations = b.place.annotations = {{"/plan", Merge::atomic}};
+    ASSERT_TRUE(b.replace(R"({"plan":{"to":"Bergen","via":"Kiel"}})").ok());
+    a.hear(b);
+    ASSERT_TRUE(a.patch(R"({"plan":{"via":null}})").ok());
+    b.hear(a);
+    EXPECT_EQ(b.show(), R"({"plan":{"to":"Bergen"}})");
+    const Entries before = a.see();
+    const Dot parent = at(before, "/plan")[0].dot;
+    for (int i = 1; i <= edits; ++i) {
+      ASSERT_TRUE(a.patch(R"({"plan":{"speed":)" + std::to_string(i) + "}}").ok());
+      ASSERT_TRUE(b.patch(R"({"plan":{"to":"Oslo)" + std::to_string(i) + "\"}}").ok());
+    }
+    exchange({&a, &b});
+    const auto conflicts = a.conflicts();
+    ASSERT_EQ(conflicts.size(), 1u);
+    EXPECT_EQ(conflicts[0].path, "/plan");
+    ASSERT_EQ(conflicts[0].writes.size(), 2u);
+    EXPECT_EQ(conflicts[0].parent, parent);
+    const std::string last = std::to_string(edits);
+    EXPECT_NE(a.show().find(a.show().find("speed") == std::string::npos ? "Oslo" + last : "Bergen"), std::string::npos)
+        << "no mixture of both";
+    ASSERT_TRUE(b.replace(R"({"plan":{"to":"Oslo","speed":9}})").ok());
+    exchange({&a, &b});
+    EXPECT_TRUE(a.conflicts().empty());
+    EXPECT_EQ(a.show(), R"({"plan":{"speed":9,"to":"Oslo"}})");
+  }
+}
+
+TEST(Document, PartsMergeAsTheirAnnotationsSay) {
+  Author a(1), b(2);
+  a.place.annotations = b.place.annotations = {
+      {"/tags", Merge::set}, {"/hits", Merge::counter}, {"/low", Merge::min}, {"/high", Merge::max}};
+  ASSERT_TRUE(a.replace(R"({"tags":["x",2,true,"x"],"hits":10,"low":5,"high":5})").ok());
+  EXPECT_EQ(a.show(), R"({"high":5,"hits":10,"low":5,"tags":["x",2,true]})");
+  b.hear(a);
+  ASSERT_TRUE(a.patch(R"({"tags":["x","y"],"hits":13,"low":7,"high":6.5})").ok());
+  ASSERT_TRUE(b.patch(R"({"tags":[2,true,"z"],"hits":8,"low":6,"high":18446744073709551615})").ok());
+  exchange({&a, &b});
+  EXPECT_EQ(a.show(), R"({"high":18446744073709551615,"hits":11,"low":6,"tags":["y","z"]})");
+  EXPECT_EQ(b.show(), a.show());
+  EXPECT_EQ(a.conflicts().size(), 2u) << "bounds differ: shown by rule, listed all the same";
+  ASSERT_TRUE(a.patch(R"({"tags":[],"hits":null,"low":9})").ok());
+  EXPECT_EQ(a.show(), R"({"high":18446744073709551615,"low":9,"tags":[]})");
+  ASSERT_TRUE(a.patch(R"({"tags":null,"hits":2})").ok());
+  EXPECT_EQ(a.show(), R"({"high":18446744073709551615,"hits":2,"low":9})");
+  exchange({&a, &b});
+  EXPECT_EQ(b.show(), a.show());
+  for (const char* misfit : {R"({"tags":"x"})", R"({"tags":[[1]]})", R"({"tags":[null]})", R"({"hits":1.5})",
+                             R"({"hits":"1"})", R"({"hits":9223372036854775808})", R"({"low":"5"})"}) {
+    const State before = a.state;
+    const auto refused = a.patch(misfit);
+    ASSERT_FALSE(refused.ok()) << misfit;
+    EXPECT_EQ(refused.error().code, Code::out_of_range);
+    EXPECT_EQ(a.state, before);
+  }
+}
+
+TEST(Document, PartsKeepTheirValueWhenAnAnnotationIsMade) {
+  Author a(1);
+  ASSERT_TRUE(a.replace(R"({"tags":["b","a"],"hits":4,"plan":{"k":{"l":1}}})").ok());
+  a.place.annotations = {{"/tags", Merge::set}, {"/hits", Merge::counter}, {"/plan", Merge::atomic}};
+  EXPECT_EQ(a.show(), R"({"hits":4,"plan":{"k":{"l":1}},"tags":["a","b"]})");
+  ASSERT_TRUE(a.patch(R"({"tags":["b","c"],"hits":5,"plan":{"m":2}})").ok());
+  EXPECT_EQ(a.show(), R"({"hits":5,"plan":{"k":{"l":1},"m":2},"tags":["b","c"]})");
+  a.place.annotations.erase("/plan");
+  EXPECT_EQ(a.show(), R"({"hits":5,"plan":{"k":{"l":1},"m":2},"tags":["b","c"]})");
+  ASSERT_TRUE(a.patch(R"({"plan":{"k":{"l":null,"n":3}}})").ok());
+  EXPECT_EQ(a.show(), R"({"hits":5,"plan":{"k":{"n":3},"m":2},"tags":["b","c"]})");
+}
+
+TEST(Document, RefusesAtTheWriterWhatPassesALimit) {
+  Author a(1);
+  ASSERT_TRUE(a.replace(R"({"x":1})").ok());
+  const State before = a.state;
+  const std::string deep = std::string(17, '[') + std::string(17, ']');
+  const std::pair<std::string, const char*> bad[] = {
+      {"{\"x\":", "no JSON"},
+      {"", "no JSON"},
+      {"{\"x\":1e999}", "no JSON"},
+      {"{\"x\":" + deep + "}", "deeper than 16 levels"},
+      {"{\"" + std::string(257, 'k') + "\":1}", "a key over 256 bytes"},
+      {R"({"a\u0007b":1})", "a key with control characters"},
+      {"{\"x\":\"" + std::string(65536, 'v') + "\"}", "a value over 65536 bytes"},
+      {"{\"x\":\"" + std::string(1 << 20, 'v') + "\"}", "over 1048576 bytes"},
+  };
+  for (const auto& [patch, why] : bad) {
+    const auto refused = a.patch(patch);
+    ASSERT_FALSE(refused.ok()) << why;
+    EXPECT_EQ(refused.error().code, Code::out_of_range);
+    EXPECT_NE(refused.error().detail.find(why), std::string::npos) << refused.error().detail;
+  }
+  std::string path = "1";
+  for (int i = 0; i < 10; ++i) path = "{\"" + std::string(200, 'k') + "\":" + path + "}";
+  EXPECT_NE(a.patch(path).error().detail.find("a path over 1024 bytes"), std::string::npos);
+  EXPECT_NE(a.replace(R"({"x":null})").error().detail.find("null stands for nothing"), std::string::npos);
+  EXPECT_NE(a.replace("null").error().detail.find("null stands for nothing"), std::string::npos);
+  EXPECT_EQ(a.state, before);
+}
+
+TEST(Document, GrowsToItsLimitAndIsDeletedInAsManyEventsAsItTakes) {
+  Author a(1);
+  Json part = Json::object();
+  const std::string value(60'000, 'v');
+  Status status = ok();
+  int parts = 0;
+  for (; status && parts < 20; ++parts) status = a.patch("{\"k" + std::to_string(parts) + "\":\"" + value + "\"}");
+  EXPECT_EQ(parts, 18) << "17 of 60 kB fit";
+  EXPECT_NE(status.error().detail.find("would have over 1048576 bytes"), std::string::npos);
+  for (int i = 0; i < 5000; ++i) part["key " + std::to_string(i)] = i;
+  const auto before = a.written.size();
+  ASSERT_TRUE(a.replace(part.dump()).ok());
+  EXPECT_GT(a.written.size(), before + 1);
+  EXPECT_EQ(a.show(), part.dump());
+  ASSERT_TRUE(a.patch("null").ok());
+  EXPECT_EQ(a.state.entries(), 0u);
+}
+
+TEST(Document, ShowsWhatItCanOfAnythingThatReplicasSend) {
+  Author a(1);
+  a.place.annotations = {{"/set", Merge::set}};
+  ASSERT_TRUE(a.replace(R"({"good":1,"set":["x"]})").ok());
+  const std::string deep = std::string(60'000, '[');
+  for (const std::string& value : {std::string("no json"), std::string("null"), std::string(), deep,
+                                   deep + std::string(60'000, ']'), std::string("\"\xff\"")}) {
+    Author b = a;
+    if (value.size() <= op_value_bytes_max) b.write(put_op(b.see(), "/bad", value));
+    b.write(put_op(b.see(), "/set/no json", "1"));
+    const Entries entries = b.see();
+    const DocumentView view = view_document(entries, b.place);
+    EXPECT_EQ(view.json, R"({"good":1,"set":["x"]})");
+    EXPECT_TRUE(view.damaged);
+    ASSERT_TRUE(b.replace("{}").ok());
+    EXPECT_EQ(b.show(), "{}");
+  }
+  Author b = a;
+  std::string path;
+  for (int i = 0; i < 500; ++i) path += "/d";
+  b.write(put_op(b.see(), path, "1"));
+  const Entries entries = b.see();
+  EXPECT_TRUE(view_document(entries, b.place).over_limits);
+  EXPECT_TRUE(b.patch(R"({"good":2})").ok()) << "what merges made of it is no reason to refuse";
+}
+
+TEST(Document, AReplacementWritesOnlyWhatDiffers) {
+  Author a(1);
+  ASSERT_TRUE(a.replace(R"({"a":1,"b":{"c":2,"d":[3]},"e":4})").ok());
+  const Entries before = a.see();
+  const auto ops = replace_ops(before, a.place, a.run(), R"({"a":1,"b":{"c":5,"d":[3]}})").value();
+  ASSERT_EQ(ops.size(), 2u);
+  EXPECT_EQ(ops[0].path, "/b/c");
+  EXPECT_EQ(ops[1].path, "/e");
+  EXPECT_FALSE(ops[1].value);
+}
+
+TEST(Document, StandsBelowItsRootAndLeavesTheRestAlone) {
+  Author a(1);
+  a.write(put_op(a.see(), "/other", "1"));
+  a.write(put_op(a.see(), "/attributes", "2"));
+  a.place.root = "/attr";
+  EXPECT_EQ(a.show(), "none");
+  ASSERT_TRUE(a.replace(R"({"k":{"l":1}})").ok());
+  EXPECT_EQ(at(a.see(), "/attr/k/l").size(), 1u);
+  auto ops = erase_ops(a.see(), a.place, "/k/l");
+  ASSERT_EQ(ops.size(), 1u);
+  a.write(std::move(ops));
+  EXPECT_EQ(a.show(), R"({"k":{}})");
+  a.write(erase_ops(a.see(), a.place));
+  EXPECT_EQ(a.show(), "none");
+  EXPECT_EQ(a.see().size(), 2u);
+  EXPECT_TRUE(erase_ops(a.see(), a.place, "/nothing").empty());
+}
+
 }  // namespace
 }  // namespace landfall::crdt_test
