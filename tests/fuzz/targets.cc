@@ -1,9 +1,13 @@
 #include "targets.h"
 
+#include <algorithm>
 #include <string>
 #include <vector>
 
+#include "crdt/document.h"
 #include "crdt/received_context.h"
+#include "crdt/register.h"
+#include "crdt/state.h"
 #include "schemas/chunk.h"
 #include "schemas/columns.h"
 #include "schemas/event.h"
@@ -139,6 +143,48 @@ void ids(std::string_view bytes) {
   if (auto dot = parse_dot(bytes); dot.ok()) LANDFALL_CHECK(to_string(*dot) == bytes);
 }
 
+// Lines, each one change of a document: a patch, after '=' a whole document, after '!' a value as a foreign writer may send.
+void document(std::string_view bytes) {
+  const DocumentPlace place{"",
+                            {{"/s", Merge::set}, {"/c", Merge::counter}, {"/a", Merge::atomic}, {"/m", Merge::min}}};
+  const RunStream of{{{}, 1, 1}, Stream::document};
+  struct Copy {
+    State state;
+    std::uint64_t seq = 0;
+    Entries see() const { return state.object(Stream::document, "doc/x"); }
+    bool write(const RunStream& as, Result<std::vector<Op>> ops) {
+      if (!ops) return false;
+      for (auto& part : split_ops(*std::move(ops))) {
+        const std::string payload = encode_ops(part, as).value();
+        Event event;
+        event.kind = Kind::change;
+        event.subject = "doc/x";
+        event.payload = payload;
+        LANDFALL_CHECK(state.apply({as.run, as.stream, ++seq}, event).ok());
+      }
+      return true;
+    }
+  };
+  Copy copy, again;
+  for (std::size_t at = 0; at < bytes.size();) {
+    const std::size_t end = std::min(bytes.find('\n', at), bytes.size());
+    const std::string_view line = bytes.substr(at, end - at);
+    const std::string_view rest = line.substr(line.empty() ? 0 : 1);
+    at = end + 1;
+    if (line.starts_with('=')) {
+      copy.write(of, replace_ops(copy.see(), place, of.run, rest));
+    } else if (line.starts_with('!')) {
+      copy.write(of, std::vector<Op>{put_op(copy.see(), "/x", std::string(rest))});
+    } else {
+      copy.write(of, patch_ops(copy.see(), place, of.run, line));
+    }
+  }
+  const Entries entries = copy.see();
+  const auto json = view_document(entries, place).json;
+  if (!json || !again.write(of, replace_ops({}, place, of.run, *json))) return;
+  LANDFALL_CHECK(view_document(again.see(), place).json == json);
+}
+
 constexpr Target all[] = {
     {"row", row},
     {"rows", rows},
@@ -157,6 +203,7 @@ constexpr Target all[] = {
     {"enrolled", message<decode_enrolled>},
     {"received_context", received_context},
     {"ids", ids},
+    {"document", document},
 };
 
 }  // namespace
