@@ -17,6 +17,9 @@ void ReceivedContext::Entry::advance() {
 
 Status ReceivedContext::add_to(Entry& entry, std::uint64_t first, std::uint64_t last) {
   if (last <= entry.base) return ok();
+#ifdef LANDFALL_MUTANT_CONTEXT_FORGETS_GAPS  // tests/sim must notice
+  first = 1;
+#endif
   if (first <= entry.base + 1) {
     entry.base = last;
     if (!entry.above.empty()) {

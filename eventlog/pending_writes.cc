@@ -35,6 +35,9 @@ void PendingWrites::add(const Dot& dot, std::string_view target, Batch& batch) {
 }
 
 void PendingWrites::settle(const RunStream& of, std::uint64_t first, std::uint64_t last, Batch& batch) {
+#ifdef LANDFALL_MUTANT_PENDING_NEVER_CLEARS  // tests/sim must notice
+  return;
+#endif
   auto at = writes_.lower_bound({of.run, of.stream, first});
   while (at != writes_.end() && at->first <= Dot{of.run, of.stream, last}) {
     for (const std::string& target : at->second) {

@@ -1,0 +1,24 @@
+// As mutant_kill.cc, by the simulation of states.
+#include <gtest/gtest.h>
+
+#include <iostream>
+
+#include "tests/sim/state_swarm.h"
+
+namespace landfall::sim {
+
+TEST(Mutant, IsKilled) {
+  const std::uint64_t seeds = 20;
+  std::uint64_t killed = 0;
+  std::string first;
+  for (std::uint64_t seed = 1; seed <= seeds; ++seed) {
+    const StateOutcome outcome = run_state_swarm(seed, 500);
+    killed += outcome.violations.empty() ? 0 : 1;
+    if (first.empty() && !outcome.violations.empty())
+      first = "seed " + std::to_string(seed) + ": " + outcome.violations.front();
+  }
+  std::cout << "killed by " << killed << " of " << seeds << " seeds; " << first << "\n";
+  EXPECT_GE(killed, seeds / 10);
+}
+
+}  // namespace landfall::sim
