@@ -6,6 +6,7 @@
 #include <array>
 #include <cstring>
 #include <deque>
+#include <optional>
 #include <set>
 #include <span>
 #include <string>
@@ -168,7 +169,8 @@ struct MqttIngest::State : std::enable_shared_from_this<MqttIngest::State> {
   std::array<std::uint64_t, stream_count> stored_before{};  // of stored_generation: below is in the log
   std::array<Slot, mqtt_requests_max> slots;
   std::size_t slots_taken = 0;
-  std::set<std::uint64_t> done_before;  // ends of requests of stored_generation that are dealt with
+  std::optional<RingReader::Record> held;  // read, but there was no slot for it
+  std::set<std::uint64_t> done_before;     // ends of requests of stored_generation that are dealt with
   DeafClients deaf;
   std::deque<Drain> drains;
   bool reading = false;
@@ -189,7 +191,9 @@ struct MqttIngest::State : std::enable_shared_from_this<MqttIngest::State> {
   void on_appended(std::uint64_t drain, Result<Log::Appended> result);
   void finish_one(std::uint64_t drain);
   void release();
-  bool is_full() const { return drains.size() >= drains_max || slots_taken == slots.size(); }
+  std::uint64_t position() const { return held ? held->position : ring->position(); }  // where reading goes on
+  bool is_held_up() const { return held && slots_taken == slots.size(); }
+  bool is_full() const { return drains.size() >= drains_max || is_held_up(); }
   void rest(bool drained);
   void report(const Error& error) {
     if (options.on_error) options.on_error(error);
@@ -271,13 +275,13 @@ void MqttIngest::State::rest(bool drained) {
 
 // Reads once through what is there, up to the bounds, and appends it. True where it met the bounds.
 bool MqttIngest::State::drain() {
-  const std::uint64_t from = ring->position();
+  const std::uint64_t from = position();
   drains.push_back({from, 1, false});
   const std::uint64_t index = drains_begun++;
   reading = true;
   std::size_t count = 0;
-  while (count < drain_events_max && ring->position() - from < drain_bytes_max && slots_taken < slots.size()) {
-    auto record = ring->next();
+  while (count < drain_events_max && position() - from < drain_bytes_max && !is_held_up()) {
+    auto record = held ? Result<std::optional<RingReader::Record>>(std::exchange(held, std::nullopt)) : ring->next();
     if (!record.ok()) {
       ++counts.corrupt;
       report(record.error());
@@ -286,7 +290,7 @@ bool MqttIngest::State::drain() {
     if (!record->has_value()) break;
     if (take(**record, drains.back())) ++count;
   }
-  const std::uint64_t end = drains.back().end = ring->position();
+  const std::uint64_t end = drains.back().end = position();
   if (end == from) {
     drains.pop_back();
     --drains_begun;
@@ -313,11 +317,15 @@ bool MqttIngest::State::take(const RingReader::Record& record, Drain& now) {
   }
   const bool is_known_generation = ring->generation() == stored_generation;
   if (message->outcome != Outcome::event) {
-    deaf.note(*message);
     if (is_known_generation && done_before.contains(record.end)) {
       ++counts.skipped;
       return false;
     }
+    if (slots_taken == slots.size()) {
+      held = record;
+      return false;
+    }
+    deaf.note(*message);
     now.retained |= message->retained;
     hand_over(record, *message);
     return true;

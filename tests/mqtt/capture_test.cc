@@ -52,6 +52,63 @@ TEST(Capture, GivesAlarmsAndTelemetryTheirStreams) {
   EXPECT_FALSE(capture_rules({"a"}, {{"a", "maybe"}}).ok());
 }
 
+TEST(Capture, RequestsComeBeforeAWideFilterOfTheList) {
+  const auto rules = *capture_rules(
+      {"#", "landfall/#"},
+      {{"landfall/#", "power"}, {"landfall/+/twin/get", "power"}, {"landfall/pump/twin/desired", "power"}});
+  for (const char* topic :
+       {"$hw/events/device/a/twin/update", "$hw/events/device/n/a/twin/update", "$hw/events/device/a/twin/get",
+        "$hw/events/device/n/a/twin/cloud_updated", "$hw/events/device/a/state/update",
+        "$hw/events/node/n/membership/get", "landfall/a/twin/desired", "landfall/a/twin/reported",
+        "landfall/a/twin/get", "landfall/a/command/1/result"}) {
+    ASSERT_NE(find_rule(rules, topic), nullptr) << topic;
+    EXPECT_EQ(find_rule(rules, topic)->outcome, Outcome::request) << topic;
+  }
+  for (const char* topic : {"landfall/a/twin/delta", "landfall/a/command/1", "landfall/a/alarm/x"}) {
+    EXPECT_EQ(find_rule(rules, topic)->outcome, Outcome::event) << topic;
+  }
+  for (const char* topic : {"$hw/events/device/a/twin/update/delta", "$hw/events/onvif/resource/get", "$hw/x"}) {
+    EXPECT_EQ(find_rule(rules, topic), nullptr) << topic;
+  }
+  EXPECT_EQ(find_rule(rules, "landfall/a/twin/get")->durability, Durability::power);
+  EXPECT_EQ(find_rule(rules, "landfall/pump/twin/desired")->durability, Durability::power);
+  EXPECT_EQ(find_rule(rules, "landfall/a/twin/desired")->durability, Durability::process);
+  for (const auto& rule : rules) EXPECT_EQ(*parse_capture_rule(to_string(rule)), rule);
+}
+
+TEST(DeviceTopics, NameTheDeviceInEachForm) {
+  using Form = DeviceTopic::Form;
+  struct Case {
+    std::string topic;
+    Form form;
+    std::string device, rest;
+  };
+  for (const Case& c : std::initializer_list<Case>{
+           {"landfall/pump/twin/get", Form::landfall, "pump", "twin/get"},
+           {"landfall/plant%2Fpump/twin/delta", Form::landfall, "plant/pump", "twin/delta"},
+           {"landfall/50%25/x", Form::landfall, "50%", "x"},
+           {"$hw/events/device/pump/twin/update", Form::one_level, "pump", "twin/update"},
+           {"$hw/events/device/plant/pump/twin/update/delta", Form::two_levels, "plant/pump", "twin/update/delta"},
+           {"$hw/events/device/plant/twin/twin/get", Form::two_levels, "plant/twin", "twin/get"}}) {
+    const auto parsed = parse_device_topic(c.topic);
+    ASSERT_TRUE(parsed.has_value()) << c.topic;
+    EXPECT_EQ(parsed->form, c.form) << c.topic;
+    EXPECT_EQ(parsed->device, c.device) << c.topic;
+    EXPECT_EQ(parsed->rest, c.rest) << c.topic;
+    EXPECT_EQ(device_topic(c.form, c.device, c.rest), c.topic);
+  }
+  // The namespace default is not said.
+  EXPECT_EQ(parse_device_topic("$hw/events/device/default/pump/twin/get")->device, "pump");
+  EXPECT_EQ(parse_device_topic("landfall/default%2Fpump/x")->device, "pump");
+  EXPECT_EQ(device_topic(Form::two_levels, "pump", "twin/get"), "$hw/events/device/default/pump/twin/get");
+  // What does not decode is a name as it is.
+  for (const char* name : {"a%", "a%2", "a%zz", "a%00b", "a%ff"})
+    EXPECT_EQ(parse_device_topic("landfall/" + std::string(name) + "/x")->device, name);
+  for (const char* topic : {"plant/a", "$hw/events/device/pump", "$hw/events/device//twin/get", "$hw/events/node/n/x",
+                            "landfall//x", "$hw/events/device/a/b/c/twin/get"})
+    EXPECT_FALSE(parse_device_topic(topic).has_value()) << topic;
+}
+
 TEST(Capture, MessageComesBackAndNoBytesBreakTheDecoder) {
   CapturedMessage message;
   message.stream = Stream::alarm;
@@ -73,6 +130,19 @@ TEST(Capture, MessageComesBackAndNoBytesBreakTheDecoder) {
   EXPECT_EQ(back.payload, message.payload);
   EXPECT_EQ(back.retained, true);
   EXPECT_EQ(parse_device_topic(back.topic)->device, "d");
+  CapturedMessage request = message;
+  request.outcome = Outcome::request;
+  request.user = "operator";
+  request.subscriptions = 3;
+  const std::string long_client(300, 'c');
+  request.client = long_client;
+  std::string request_bytes;
+  for (const auto part : encode_captured(request, head)) request_bytes += part;
+  const auto asked = *decode_captured(request_bytes);
+  EXPECT_EQ(asked.outcome, Outcome::request);
+  EXPECT_EQ(asked.user, "operator");
+  EXPECT_EQ(asked.client, long_client) << "who asks is answered by his whole name";
+  EXPECT_EQ(asked.subscriptions, 3);
   std::mt19937 random(3);
   for (int i = 0; i < 20'000; ++i) {
     std::string hostile = bytes.substr(0, random() % (bytes.size() + 1));

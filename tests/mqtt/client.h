@@ -89,12 +89,17 @@ inline std::string packet(int first_byte, const std::string& body) {
 
 class MqttClient {
  public:
-  MqttClient(std::uint16_t port, Version version, const std::string& id) : version_(version), connection_(port) {
-    std::string body = field("MQTT") + static_cast<char>(version) + "\x02";
+  MqttClient(std::uint16_t port, Version version, const std::string& id,
+             const std::optional<std::pair<std::string, std::string>>& login = std::nullopt)
+      : version_(version), connection_(port) {
+    std::string body = field("MQTT") + static_cast<char>(version) + (login ? '\xc2' : '\x02');
     body += std::string("\0\x3c", 2);
     if (version == Version::v5) body += '\0';
-    connection_.send(packet(0x10, body + field(id)));
-    connected_ = answer().value_or(Packet{}).type == connack;
+    body += field(id);
+    if (login) body += field(login->first) + field(login->second);
+    connection_.send(packet(0x10, body));
+    const auto first = answer().value_or(Packet{});
+    connected_ = first.type == connack && first.body.size() > 1 && first.body[1] == 0;
   }
   bool connected() const { return connected_; }
 
@@ -151,6 +156,37 @@ class MqttClient {
     connection_.send(packet(0x62, first->body.substr(0, 2)));
     auto last = answer();
     return last && last->type == pubcomp;
+  }
+  // The reason with which the broker answered, of MQTT 5: 0 is success, -1 that it closed the connection.
+  int publish_and_read_reason(const Message& m) {
+    send(m);
+    const auto first = answer();
+    if (!first || first->type != puback) return -1;
+    return first->body.size() > 2 ? static_cast<unsigned char>(first->body[2]) : 0;
+  }
+  // The code of the SUBACK: the granted QoS, or 0x80 and above for a refusal; -1 where none came.
+  int ask_for(const std::string& filter) {
+    connection_.send(packet(
+        0x82, std::string("\0\x07", 2) + (version_ == Version::v5 ? std::string(1, '\0') : "") + field(filter) + '\0'));
+    for (auto got = answer(); got; got = answer()) {
+      if (got->type == suback) return static_cast<unsigned char>(got->body.back());
+    }
+    return -1;
+  }
+  // The next message as "topic=payload", empty once the connection is closed or when none comes.
+  std::string message() {
+    for (auto got = answer(); got; got = answer()) {
+      if (got->type != test::publish) continue;
+      const std::size_t size = static_cast<unsigned char>(got->body[0]) << 8 | static_cast<unsigned char>(got->body[1]);
+      std::size_t at = 2 + size;
+      if ((got->flags & 6) != 0) {
+        connection_.send(packet(0x40, got->body.substr(at, 2)));
+        at += 2;
+      }
+      if (version_ == Version::v5) at += 1 + static_cast<unsigned char>(got->body[at]);
+      return got->body.substr(2, size) + "=" + got->body.substr(at);
+    }
+    return {};
   }
   // The first message that a subscription brings.
   std::optional<Packet> subscribe(const std::string& filter) {

@@ -9,8 +9,11 @@
 #include <unistd.h>
 
 #include <cstdint>
+#include <deque>
+#include <filesystem>
 #include <functional>
 #include <map>
+#include <memory>
 #include <sstream>
 #include <string>
 #include <vector>
@@ -86,6 +89,11 @@ struct StoredEvent {
 class Edge {
  public:
   explicit Edge(std::size_t ring_bytes = 16 << 20) : ring_bytes_(ring_bytes) { start(); }
+  // `prepare` finds the folder before the first start.
+  explicit Edge(const std::function<void(const std::filesystem::path&)>& prepare) : ring_bytes_(16 << 20) {
+    prepare(dir.path());
+    start();
+  }
   ~Edge() {
     if (process_)
       process_->kill(SIGTERM);
@@ -96,7 +104,8 @@ class Edge {
   void start() {
     process_ = std::make_unique<Process>(
         std::vector<std::string>{MQTT_EDGE, "run", dir.path().string(), MQTT_PLUGIN, std::to_string(ring_bytes_)});
-    std::istringstream ready(process_->line());
+    lines_.clear();
+    std::istringstream ready(next("ready"));
     std::string word;
     ready >> word >> port >> websocket_port >> broker_pid;
     EXPECT_EQ(word, "ready");
@@ -121,7 +130,7 @@ class Edge {
 
   std::map<std::string, std::uint64_t> metrics() {
     process_->say("\n");
-    std::istringstream words(process_->line());
+    std::istringstream words(next("metrics"));
     std::map<std::string, std::uint64_t> values;
     for (std::string word; words >> word;) {
       const auto equals = word.find('=');
@@ -138,6 +147,39 @@ class Edge {
     }
     return false;
   }
+  // A command of mqtt_edge, tabs between its words.
+  void say(const std::string& command) { process_->say(command + "\n"); }
+  // The next line of mqtt_edge whose first word this is, without others that came before it, which are kept. Empty when
+  // none comes.
+  std::string next(const std::string& word) {
+    const auto is_it = [&](const std::string& line) { return line.substr(0, line.find_first_of("\t ")) == word; };
+    for (auto at = lines_.begin(); at != lines_.end(); ++at) {
+      if (!is_it(*at)) continue;
+      auto line = std::move(*at);
+      lines_.erase(at);
+      return line;
+    }
+    for (;;) {
+      auto line = process_->line();
+      if (line.empty() || is_it(line)) return line;
+      lines_.push_back(std::move(line));
+    }
+  }
+  // The words of the next such line after the first.
+  std::vector<std::string> words(const std::string& word) {
+    std::istringstream in(next(word));
+    std::vector<std::string> words;
+    for (std::string text; std::getline(in, text, '\t');) words.push_back(text);
+    if (!words.empty()) words.erase(words.begin());
+    return words;
+  }
+  // Access or rules are set, and the plugin goes by them.
+  bool set(const std::string& command) {
+    say(command);
+    const auto answer = words("set");
+    return answer.empty() && wait([](auto& m) { return m["control"] == 1; });
+  }
+
   bool wait_until_drained() {
     return wait([](auto& m) { return m["used"] == 0; });
   }
@@ -175,6 +217,7 @@ class Edge {
  private:
   std::size_t ring_bytes_;
   std::unique_ptr<Process> process_;
+  std::deque<std::string> lines_;  // that nobody has asked for yet
 };
 
 }  // namespace landfall::test
