@@ -1,5 +1,6 @@
 #include <gtest/gtest.h>
 
+#include "schemas/op.h"
 #include "tests/eventlog/log_fixture.h"
 
 namespace landfall {
@@ -88,6 +89,33 @@ TEST(Ingest, CutsOffWhatIsHereAlready) {
   EXPECT_EQ(hub.log->received().base(of), 30u);
   EXPECT_EQ(hub.payloads(of).size(), 30u);
   EXPECT_EQ(hub.chunks(of).size(), 5u);
+  EXPECT_EQ(hub.verify().faults, std::vector<std::string>{});
+}
+
+TEST(Ingest, CutsColumnsAsItCutsRows) {
+  LogMachine edge(1), hub(2);
+  std::vector<std::string> payloads;
+  std::vector<Event> changes;
+  for (int i = 0; i < 400; ++i) {
+    std::vector<Op> ops{{"/p/" + std::to_string(i) + "/c", std::to_string(i * i), {}}};
+    payloads.push_back(*encode_ops(ops, edge.own(Stream::desired)));
+  }
+  for (const std::string& payload : payloads) {
+    changes.push_back(event("twin/d", payload));
+    changes.back().kind = Kind::change;
+  }
+  ASSERT_TRUE(edge.append(Stream::desired, changes).ok());
+  const RunStream of = edge.own(Stream::desired);
+  const std::string whole = stored(edge, Stream::desired).at(0);
+  ASSERT_EQ(read_chunk_header(whole)->codec, Codec::columnar);
+  ChainHasher hasher;
+  const std::string part = *cut_chunk(whole, 11, 360, hasher);
+  EXPECT_EQ(read_chunk_header(part)->codec, Codec::columnar);
+  EXPECT_TRUE(hub.ingest(part).ok());
+  EXPECT_TRUE(hub.ingest(*cut_chunk(part, 360, 360, hasher)).ok());
+  EXPECT_TRUE(hub.ingest(whole).ok());
+  EXPECT_EQ(hub.payloads(of), edge.payloads(of));
+  EXPECT_EQ(hub.payloads(of), payloads);
   EXPECT_EQ(hub.verify().faults, std::vector<std::string>{});
 }
 
