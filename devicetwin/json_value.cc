@@ -8,8 +8,11 @@
 namespace landfall {
 namespace {
 
+// Values of the state may stand inside others there.
+constexpr std::size_t stored_depth_max = 4 * document_depth_max;
+
 // Before it is parsed: what comes after goes down into the value once per level.
-bool is_too_deep(std::string_view text) {
+bool is_deeper(std::string_view text, std::size_t most) {
   std::size_t depth = 0;
   bool in_string = false;
   for (std::size_t i = 0; i < text.size(); ++i) {
@@ -20,7 +23,7 @@ bool is_too_deep(std::string_view text) {
     } else if (c == '"') {
       in_string = true;
     } else if (c == '{' || c == '[') {
-      if (++depth > document_depth_max) return true;
+      if (++depth > most) return true;
     } else if ((c == '}' || c == ']') && depth > 0) {
       --depth;
     }
@@ -31,7 +34,7 @@ bool is_too_deep(std::string_view text) {
 }  // namespace
 
 Result<Json> read_json(std::string_view text, std::string_view what) {
-  if (is_too_deep(text)) {
+  if (is_deeper(text, document_depth_max)) {
     return Error{Code::out_of_range,
                  std::string(what) + ": nested deeper than " + std::to_string(document_depth_max) + " levels"};
   }
@@ -41,7 +44,7 @@ Result<Json> read_json(std::string_view text, std::string_view what) {
 }
 
 Json stored_json(std::string_view text) {
-  return is_too_deep(text) ? Json(Json::value_t::discarded) : Json::parse(text, nullptr, false);
+  return is_deeper(text, stored_depth_max) ? Json(Json::value_t::discarded) : Json::parse(text, nullptr, false);
 }
 
 std::string write_json(const Json& value) { return value.dump(-1, ' ', false, Json::error_handler_t::replace); }
