@@ -6,6 +6,7 @@
 #include <functional>
 #include <map>
 #include <set>
+#include <tuple>
 #include <unordered_map>
 #include <utility>
 
@@ -26,7 +27,7 @@ struct RunHash {
   }
 };
 
-// Runs are numbers of the state's own table: a write is small and compares fast.
+// Runs and paths are numbers of the state's own tables: a write is small, and finding it touches little memory.
 struct Write {
   std::uint32_t run = 0;
   ClockClass clock = ClockClass::untrusted;
@@ -68,8 +69,50 @@ class Siblings {
   bool some_ = false;
 };
 
+// The paths of one object with what lives there, in no order.
+class Paths {
+ public:
+  std::size_t size() const { return ids_.size(); }
+  std::uint32_t id(std::size_t i) const { return ids_[i]; }
+  Siblings& siblings(std::size_t i) { return siblings_[i]; }
+  const Siblings& siblings(std::size_t i) const { return siblings_[i]; }
+
+  std::size_t find(std::uint32_t id) const {  // size() for none
+    if (index_.empty()) return static_cast<std::size_t>(std::ranges::find(ids_, id) - ids_.begin());
+    const auto found = index_.find(id);
+    return found == index_.end() ? size() : found->second;
+  }
+  std::size_t add(std::uint32_t id) {
+    ids_.push_back(id);
+    siblings_.emplace_back();
+    if (!index_.empty()) {
+      index_[id] = size() - 1;
+    } else if (size() > scanned_max) {
+      for (std::size_t i = 0; i < size(); ++i) index_[ids_[i]] = i;
+    }
+    return size() - 1;
+  }
+  void erase(std::size_t i) {  // the last takes its place
+    if (!index_.empty()) {
+      index_.erase(ids_[i]);
+      if (i + 1 < size()) index_[ids_.back()] = i;
+    }
+    if (i + 1 < size()) {
+      ids_[i] = ids_.back();
+      siblings_[i] = std::move(siblings_.back());
+    }
+    ids_.pop_back();
+    siblings_.pop_back();
+  }
+
+ private:
+  static constexpr std::size_t scanned_max = 64;
+  std::vector<std::uint32_t> ids_;
+  std::vector<Siblings> siblings_;
+  std::unordered_map<std::uint32_t, std::size_t> index_;  // where there are too many to look through
+};
+
 // None of these holds an empty one after an event.
-using Paths = std::map<std::string, Siblings, std::less<>>;
 using Objects = std::unordered_map<std::string, Paths, TextHash, std::equal_to<>>;
 using Place = std::pair<std::string, std::string>;  // object, path
 
@@ -89,6 +132,8 @@ struct State::Rep {
   ReceivedContext received;
   std::vector<RunId> runs;
   std::unordered_map<RunId, std::uint32_t, RunHash> run_numbers;
+  std::vector<std::string> paths;  // every one that ever held a write
+  std::unordered_map<std::string, std::uint32_t, TextHash, std::equal_to<>> path_numbers;
   std::array<Objects, stream_count> streams;
   std::map<Dot, std::set<Place>> pending;
   std::size_t pending_count = 0, live_count = 0;
@@ -103,6 +148,16 @@ struct State::Rep {
     const auto [at, is_new] = run_numbers.try_emplace(run, static_cast<std::uint32_t>(runs.size()));
     if (is_new) runs.push_back(run);
     return at->second;
+  }
+  // UINT32_MAX for one that never held a write.
+  std::uint32_t find_path(std::string_view path) const {
+    const auto found = path_numbers.find(path);
+    return found == path_numbers.end() ? UINT32_MAX : found->second;
+  }
+  std::uint32_t number_of(std::string_view path) {
+    if (const auto found = find_path(path); found != UINT32_MAX) return found;
+    paths.emplace_back(path);
+    return path_numbers[paths.back()] = static_cast<std::uint32_t>(paths.size() - 1);
   }
   bool is_pending(const Dot& dot, std::string_view object, std::string_view path) const;
   bool has_received(const Dot& dot) const;
@@ -164,15 +219,16 @@ void State::Rep::apply(const Dot& dot, std::uint32_t own, std::uint64_t first_he
   auto object = all.find(event.subject);
   std::size_t next = 0;
   for (const Change& change : changes) {
-    Paths::iterator path;
-    bool found = object != all.end() && (path = object->second.find(change.path)) != object->second.end();
+    const std::uint32_t path = change.value ? number_of(change.path) : find_path(change.path);
+    std::size_t at = object == all.end() ? 0 : object->second.find(path);
+    Siblings* here = object == all.end() || at == object->second.size() ? nullptr : &object->second.siblings(at);
     for (; next < change.seen_end; ++next) {
       const auto [run, seq] = seen[next];
 #ifdef LANDFALL_MUTANT_DELETE_BY_NAME  // tests/crdt must notice
-      while (found && path->second.size() > 0) path->second.erase(&path->second[0]), --live_count;
+      while (here != nullptr && here->size() > 0) here->erase(&(*here)[0]), --live_count;
 #endif
-      if (const Write* write = found ? path->second.find(run, seq) : nullptr) {
-        path->second.erase(write);
+      if (const Write* write = here == nullptr ? nullptr : here->find(run, seq)) {
+        here->erase(write);
         --live_count;
       } else {
         supersede(dot, first_here, {runs[run], dot.stream, seq}, event.subject, change.path);
@@ -180,9 +236,8 @@ void State::Rep::apply(const Dot& dot, std::uint32_t own, std::uint64_t first_he
     }
     if (change.value && !is_pending(dot, event.subject, change.path)) {
       if (object == all.end()) object = all.try_emplace(std::string(event.subject)).first;
-      if (!found) path = object->second.try_emplace(std::string(change.path)).first;
-      found = true;
-      Write& write = path->second.add();
+      if (here == nullptr) here = &object->second.siblings(at = object->second.add(path));
+      Write& write = here->add();
       write.run = own;
       write.seq = dot.seq;
       write.time = event.time;
@@ -190,9 +245,9 @@ void State::Rep::apply(const Dot& dot, std::uint32_t own, std::uint64_t first_he
       write.value = *change.value;
       ++live_count;
     }
-    if (found && path->second.size() == 0) object->second.erase(path);
+    if (here != nullptr && here->size() == 0) object->second.erase(at);
   }
-  if (object != all.end() && object->second.empty()) all.erase(object);
+  if (object != all.end() && object->second.size() == 0) all.erase(object);
 }
 
 void State::Rep::forget_pending(const Dot& dot) {
@@ -218,23 +273,24 @@ void State::Rep::drop_what_is_gone_in(Stream stream, const Rep& other) {
     const auto found = other.run_numbers.find(runs[i]);
     number[i] = found == other.run_numbers.end() ? UINT32_MAX : found->second;
   }
+  std::vector<std::uint32_t> path_number(paths.size());
+  for (std::size_t i = 0; i < paths.size(); ++i) path_number[i] = other.find_path(paths[i]);
   auto& ours = objects(stream);
   for (auto object = ours.begin(); object != ours.end();) {
     const auto their_object = theirs.find(object->first);
-    for (auto path = object->second.begin(); path != object->second.end();) {
-      const Siblings* their_path = nullptr;
-      if (their_object != theirs.end()) {
-        const auto found = their_object->second.find(path->first);
-        if (found != their_object->second.end()) their_path = &found->second;
-      }
-      Siblings& siblings = path->second;
+    Paths& here = object->second;
+    for (std::size_t at = here.size(); at-- > 0;) {
+      const std::uint32_t path = here.id(at);
+      const std::size_t their_at = their_object == theirs.end() ? 0 : their_object->second.find(path_number[path]);
+      const bool there = their_object != theirs.end() && their_at < their_object->second.size();
+      Siblings& siblings = here.siblings(at);
       for (std::size_t i = siblings.size(); i-- > 0;) {
         const Write& write = siblings[i];
         const Dot dot{runs[write.run], stream, write.seq};
-        if (their_path != nullptr && their_path->find(number[write.run], write.seq) != nullptr) continue;
+        if (there && their_object->second.siblings(their_at).find(number[write.run], write.seq) != nullptr) continue;
         bool gone = other.has_received(dot);
 #ifndef LANDFALL_MUTANT_JOIN_IGNORES_REMOTE_PENDING  // tests/crdt must notice
-        gone = gone || other.is_pending(dot, object->first, path->first);
+        gone = gone || other.is_pending(dot, object->first, paths[path]);
 #endif
 #ifdef LANDFALL_MUTANT_UNION_JOIN  // tests/crdt must notice
         gone = false;
@@ -243,9 +299,9 @@ void State::Rep::drop_what_is_gone_in(Stream stream, const Rep& other) {
         siblings.erase(&write);
         --live_count;
       }
-      path = siblings.size() == 0 ? object->second.erase(path) : std::next(path);
+      if (siblings.size() == 0) here.erase(at);
     }
-    object = object->second.empty() ? ours.erase(object) : std::next(object);
+    object = here.size() == 0 ? ours.erase(object) : std::next(object);
   }
 }
 
@@ -253,21 +309,24 @@ void State::Rep::take_what_is_new_in(Stream stream, const Rep& other, const Rece
   std::vector<std::uint32_t> number(other.runs.size());  // ours of their runs
   for (std::size_t i = 0; i < number.size(); ++i) number[i] = number_of(other.runs[i]);
   auto& ours = objects(stream);
-  for (const auto& [name, paths] : other.objects(stream)) {
+  for (const auto& [name, theirs] : other.objects(stream)) {
     auto object = ours.find(name);
-    for (const auto& [key, siblings] : paths) {
+    for (std::size_t at = 0; at < theirs.size(); ++at) {
+      const std::string& path = other.paths[theirs.id(at)];
+      const Siblings& siblings = theirs.siblings(at);
       for (std::size_t i = 0; i < siblings.size(); ++i) {
         const Write& write = siblings[i];
         const Dot dot{other.runs[write.run], stream, write.seq};
 #ifndef LANDFALL_MUTANT_UNION_JOIN  // tests/crdt must notice
-        if (has_received(dot) || is_pending(dot, name, key)) continue;
+        if (has_received(dot) || is_pending(dot, name, path)) continue;
 #endif
         // A context at its limit leaves dots out: they come again, and with them their writes.
         if (!joined.contains(dot)) continue;
         if (object == ours.end()) object = ours.try_emplace(name).first;
-        Siblings& mine = object->second[key];
-        if (mine.find(number[write.run], write.seq) != nullptr) continue;
-        Write& taken = mine.add();
+        std::size_t mine = object->second.find(number_of(path));
+        if (mine == object->second.size()) mine = object->second.add(number_of(path));
+        if (object->second.siblings(mine).find(number[write.run], write.seq) != nullptr) continue;
+        Write& taken = object->second.siblings(mine).add();
         taken = write;
         taken.run = number[write.run];
         ++live_count;
@@ -339,15 +398,17 @@ Entries State::object(Stream stream, std::string_view object) const {
   const auto& all = rep_->objects(stream);
   const auto found = all.find(object);
   if (found == all.end()) return entries;
-  for (const auto& [path, siblings] : found->second) {
-    const std::size_t first = entries.size();
+  const Paths& paths = found->second;
+  entries.reserve(paths.size());
+  for (std::size_t at = 0; at < paths.size(); ++at) {
+    const Siblings& siblings = paths.siblings(at);
     for (std::size_t i = 0; i < siblings.size(); ++i) {
       const Write& write = siblings[i];
-      entries.push_back({path, {rep_->runs[write.run], stream, write.seq}, write.time, write.clock, write.value});
+      const Dot dot{rep_->runs[write.run], stream, write.seq};
+      entries.push_back({rep_->paths[paths.id(at)], dot, write.time, write.clock, write.value});
     }
-    std::sort(entries.begin() + static_cast<std::ptrdiff_t>(first), entries.end(),
-              [](const Entry& a, const Entry& b) { return a.dot < b.dot; });
   }
+  std::ranges::sort(entries, {}, [](const Entry& e) { return std::tie(e.path, e.dot); });
   return entries;
 }
 
