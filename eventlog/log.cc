@@ -4,6 +4,7 @@
 #include <tuple>
 
 #include "eventlog/log_impl.h"
+#include "eventlog/state_replay.h"
 
 namespace landfall {
 namespace {
@@ -119,7 +120,12 @@ Status LogImpl::open() {
   if (!stored) return std::move(stored).error();
   clock_ = HybridClock(stored->clock);
   received_ = std::move(stored->context);
-  LANDFALL_TRY(pending_writes_.load(store_));
+  Result<bool> current = state_is_current(store_);
+  if (!current) return std::move(current).error();
+  state_version_due_ = store_.was_empty();
+  if (*current) LANDFALL_TRY(pending_writes_.load(store_));
+  if (!*current && !state_version_due_)
+    LANDFALL_TRY(rebuild_state(store_, runs_, pending_writes_, options_.rebuilding));
 
   std::optional<RunId> parent;
   if (const RunTable::Run* last = runs_.last_opened_here()) parent = last->id;
@@ -236,7 +242,14 @@ void LogImpl::submit(Prepared prepared, std::function<void(Status)> done) {
 #else
   add_context_row(of, batch);
 #endif
+#ifdef LANDFALL_MUTANT_STATE_IN_ANOTHER_BATCH  // tests/eventlog must notice
+  Batch later_state;
+  ObjectCache::Changes changes = change_state(header, prepared.delta, later_state);
+#else
   ObjectCache::Changes changes = change_state(header, prepared.delta, batch);
+#endif
+  if (std::exchange(state_version_due_, false))
+    batch.put(Table::meta, std::string(layout::state_version_key), std::string(layout::state_version));
   for (Meta& meta : prepared.meta) batch.put(Table::meta, std::move(meta.key), std::move(meta.value));
 
   const std::uint64_t base = planned_.base(of);
@@ -258,6 +271,7 @@ void LogImpl::submit(Prepared prepared, std::function<void(Status)> done) {
     if (status) {
       range = Range{header.of, header.first, header.last};
       cache_.apply(header.of.stream, objects, std::move(changes));
+      digests_[static_cast<std::size_t>(header.of.stream)].changed(objects);
     }
     tell_later({std::move(status), std::move(done), range, std::move(objects)});
   };
@@ -266,6 +280,9 @@ void LogImpl::submit(Prepared prepared, std::function<void(Status)> done) {
   store_.commit(std::move(batch), [](const Status&) {});
 #else
   store_.commit(std::move(batch), std::move(complete));
+#endif
+#ifdef LANDFALL_MUTANT_STATE_IN_ANOTHER_BATCH
+  store_.commit(std::move(later_state), [](const Status&) {});
 #endif
 }
 

@@ -21,6 +21,9 @@ struct LogOptions {
   std::string boot_id;  // of the machine, as the caller read it
   std::string software;
   ClockClass clock = ClockClass::synced;
+  // Called every few thousand events, with their number so far, where open makes the state anew from the log: it was
+  // written in an older form, or given up (forget_state).
+  std::function<void(std::uint64_t)> rebuilding = {};
 };
 
 // A durable, append-only set of events, own and foreign, each named by its dot, stored as chunks.
@@ -142,8 +145,11 @@ struct VerifyReport {
   std::map<RunStream, std::uint64_t> events_by_stream;
   std::vector<std::string> faults;  // first 100, each naming run, stream and seq
 };
-// Reads every chunk: rows, chain, neighbours, received context, run starts and anchor agree. `progress` is called every
-// few thousand events with the number so far.
+// Reads every chunk: rows, chain, neighbours, received context, run starts and anchor agree, and the state is what the
+// chunks make it, byte for byte. `progress` is called every few thousand events with the number so far.
 Result<VerifyReport> verify_log(const Store& store, const std::function<void(std::uint64_t)>& progress);
+
+// Has the next open make the state anew from the log. No Log may have the store. Errors: `disk`.
+Status forget_state(Store& store);
 
 }  // namespace landfall

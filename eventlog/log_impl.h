@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "eventlog/chain.h"
+#include "eventlog/digest_ranges.h"
 #include "eventlog/log.h"
 #include "eventlog/object_cache.h"
 #include "eventlog/pending_writes.h"
@@ -182,11 +183,13 @@ class LogImpl final : public Log {
   bool degraded_ = false;
   std::optional<Error> failed_;  // the store's first failure: the log is finished
 
-  ReceivedContext received_;      // what is A1
-  ReceivedContext planned_;       // with what was given to the store: the next batch carries this
-  std::set<RunId> forks_;         // runs whose two histories are in the audit, or on their way there
-  PendingWrites pending_writes_;  // with what was given to the store
-  mutable ObjectCache cache_;     // of what is A1
+  ReceivedContext received_;        // what is A1
+  ReceivedContext planned_;         // with what was given to the store: the next batch carries this
+  std::set<RunId> forks_;           // runs whose two histories are in the audit, or on their way there
+  bool state_version_due_ = false;  // a new log says so with its first batch
+  PendingWrites pending_writes_;    // with what was given to the store
+  mutable ObjectCache cache_;       // of what is A1
+  std::array<DigestRanges, stream_count> digests_;
   std::map<RunStream, StreamState> streams_;
   std::array<OwnStream, stream_count> own_;
   std::size_t pending_bytes_ = 0;

@@ -2,12 +2,15 @@
 
 #include "eventlog/chain.h"
 #include "eventlog/log_impl.h"
+#include "eventlog/state_replay.h"
 
 namespace landfall {
 namespace {
 
 constexpr std::size_t faults_max = 100;
 constexpr std::uint64_t progress_events = 8192;
+// Of the state, in memory at once: a larger one is compared in several readings of the log.
+constexpr std::size_t replay_bytes_max = 256 << 20;
 
 class Verifier {
  public:
@@ -18,6 +21,7 @@ class Verifier {
     if (Status loaded = runs_.load(store_); !loaded) fault(loaded.error().detail);
     Result<StoredContext> stored = load_context(store_, runs_);
     if (!stored) fault(stored.error().detail);
+    LANDFALL_TRY(plan_replay());
     LANDFALL_TRY(
         store_.scan(Table::chunks, {}, Store::Order::forward, [this](std::string_view key, std::string_view value) {
           check_chunk(key, value);
@@ -25,6 +29,7 @@ class Verifier {
         }));
     for (const RunTable::Run* run : runs_.in_order()) check_run(*run);
     if (stored) check_context(stored->context);
+    LANDFALL_TRY(check_state());
     LANDFALL_TRY(check_anchor());
     if (progress_) progress_(report_.events);
     return std::move(report_);
@@ -51,6 +56,7 @@ class Verifier {
     check_place(*run, header);
     if (of.stream == Stream::control && header.first == 1) check_start(*run, *chunk);
     before_ = header;
+    if (replay_) replay(*chunk);
     if (Status added = rebuilt_.add(of, header.first, header.last); !added) fault(name + ": " + added.error().detail);
     report_.events_by_stream[of] += header.count();
     if ((report_.events + header.count()) / progress_events != report_.events / progress_events && progress_) {
@@ -119,6 +125,44 @@ class Verifier {
     if (named == 0) fault("received context differs from the chunks");
   }
 
+  // A state that is not of this form is made anew at the next open: there is nothing to compare.
+  Status plan_replay() {
+    Result<bool> current = state_is_current(store_);
+    if (!current) return std::move(current).error();
+    if (!*current) return ok();
+    std::size_t bytes = 0;
+    LANDFALL_TRY(
+        store_.scan(Table::state, {}, Store::Order::forward, [&](std::string_view key, std::string_view value) {
+          bytes += key.size() + value.size() + 64;
+          return true;
+        }));
+    parts_ = 1 + bytes / replay_bytes_max;
+    replay_.emplace(runs_, 0, parts_);
+    return ok();
+  }
+
+  void replay(const DecodedChunk& chunk) {
+    if (Status added = replay_->add(chunk.header, chunk.rows); !added)
+      fault(to_string(Dot{chunk.header.of.run, chunk.header.of.stream, chunk.header.first}) + ": " +
+            added.error().detail);
+  }
+
+  Status check_state() {
+    if (!replay_) return ok();
+    const auto named = [this](std::string text) { fault(std::move(text)); };
+    LANDFALL_TRY(replay_->compare(store_, named));
+    for (std::size_t part = 1; part < parts_; ++part) {
+      replay_.emplace(runs_, part, parts_);
+      LANDFALL_TRY(store_.scan(Table::chunks, {}, Store::Order::forward, [&](std::string_view, std::string_view value) {
+        Result<DecodedChunk> chunk = decode_chunk(value);  // what is wrong with it was said
+        if (chunk && runs_.find(chunk->header.of.run) != nullptr) replay(*chunk);
+        return true;
+      }));
+      LANDFALL_TRY(replay_->compare(store_, named));
+    }
+    return ok();
+  }
+
   Status check_anchor() {
     Result<std::vector<AnchorRecord>> anchors = store_.anchors();
     if (!anchors) {
@@ -140,6 +184,8 @@ class Verifier {
   const std::function<void(std::uint64_t)>& progress_;
   RunTable runs_;
   ReceivedContext rebuilt_;
+  std::optional<StateReplay> replay_;
+  std::size_t parts_ = 1;
   ChainHasher hasher_;
   std::optional<ChunkHeader> before_;
   VerifyReport report_;

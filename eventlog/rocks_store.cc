@@ -14,6 +14,7 @@
 #include <algorithm>
 #include <condition_variable>
 #include <deque>
+#include <future>
 #include <mutex>
 #include <system_error>
 #include <thread>
@@ -178,9 +179,21 @@ class RocksStore final : public Store {
     ++waiting_;
     {
       std::lock_guard lock(mutex_);
-      queue_.push_back({std::move(batch), std::move(done)});
+      queue_.push_back({std::move(batch), std::move(done), nullptr});
     }
     wake_.notify_one();
+  }
+  Status write(Batch batch) override {
+    LANDFALL_CHECK(!options_.read_only && waiting_ == 0);
+    std::promise<Status> written;
+    {
+      std::lock_guard lock(mutex_);
+      queue_.push_back({std::move(batch), {}, &written});
+    }
+    wake_.notify_one();
+    Status status = written.get_future().get();
+    if (status) show_next();
+    return status;
   }
   std::size_t commits_waiting() const override { return waiting_; }
 
@@ -215,6 +228,7 @@ class RocksStore final : public Store {
   struct Waiting {
     Batch batch;
     Committed done;
+    std::promise<Status>* written;  // for write(), which waits for it
   };
   using Group = std::vector<Waiting>;
 
@@ -277,6 +291,7 @@ class RocksStore final : public Store {
     durable.sync = true;
     status = db_->Write(durable, &writes);
     if (!status.ok()) return fail(to_error(status, options_.directory));
+    if (anchors.empty() && anchor_.missing()) return;  // made once the note of its loss is durable
     if (Status anchored = anchor_.write(anchors); !anchored) fail(anchored.error());
   }
 
@@ -297,16 +312,23 @@ class RocksStore final : public Store {
 
   void fail(Error error) { failed_ = Error{Code::disk, error.detail}; }
 
+  void take_snapshot() {
+    const rocksdb::Snapshot* snapshot = db_->GetSnapshot();
+    std::lock_guard lock(mutex_);
+    taken_.push_back(snapshot);
+  }
+
   void deliver(Group group) {
+    if (group.size() == 1 && group[0].written != nullptr) {
+      if (!failed_) take_snapshot();
+      group[0].written->set_value(failed_ ? Status(*failed_) : ok());
+      return;
+    }
     if (group.empty() && (!failed_ || told_)) return;
     std::optional<Error> fatal = failed_ && !told_ ? failed_ : std::nullopt;
     told_ = told_ || failed_.has_value();
     const bool readable = !failed_;
-    if (readable) {
-      const rocksdb::Snapshot* snapshot = db_->GetSnapshot();
-      std::lock_guard lock(mutex_);
-      taken_.push_back(snapshot);
-    }
+    if (readable) take_snapshot();
     loop_.post(
         [this, alive = alive_, group = std::make_shared<Group>(std::move(group)), error = failed_, fatal, readable] {
           if (*alive && readable) show_next();

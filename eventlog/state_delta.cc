@@ -1,6 +1,7 @@
 #include "eventlog/state_delta.h"
 
 #include <algorithm>
+#include <optional>
 
 #include "eventlog/layout.h"
 #include "schemas/op.h"
@@ -61,6 +62,34 @@ StateDelta StateDeltaMaker::take() {
   puts.insert(puts.end(), std::make_move_iterator(put), std::make_move_iterator(delta_.puts.end()));
   delta_.puts = std::move(puts);
   return std::move(delta_);
+}
+
+void apply_delta(const StateTarget& target, const ChunkHeader& header, StateDelta& delta, Batch& batch,
+                 const NoteRow& note) {
+  if (target.pending.size() == 0 && delta.empty()) return;
+  const RunStream& of = header.of;
+  const layout::Handle own = target.runs.find(of.run)->handle;
+  for (StateDelta::Put& put : delta.puts) {
+    const Dot dot{of.run, of.stream, put.seq};
+    if (target.pending.contains(dot, StateDelta::target(put.key))) continue;
+    if (note) note(put.key, dot, &put.value);
+    layout::set_state_handle(put.key, own);
+    batch.put(Table::state, std::move(put.key), std::move(put.value));
+  }
+  target.pending.settle(of, header.first, header.last, batch);
+  std::vector<std::optional<layout::Handle>> handles(delta.runs.size());
+  for (StateDelta::Erase& erase : delta.erases) {
+    const Dot dot{delta.runs[erase.run], of.stream, erase.seq};
+    if (!target.received.contains(dot)) {
+      target.pending.add(dot, StateDelta::target(erase.key), batch);
+      continue;
+    }
+    if (note) note(erase.key, dot, nullptr);
+    auto& handle = handles[erase.run];
+    if (!handle) handle = target.runs.find(dot.run)->handle;
+    layout::set_state_handle(erase.key, *handle);
+    batch.erase(Table::state, std::move(erase.key));
+  }
 }
 
 Result<StateDelta> make_state_delta(const RunStream& of, std::uint64_t first, std::string_view rows) {

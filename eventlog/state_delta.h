@@ -1,11 +1,15 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "eventlog/pending_writes.h"
+#include "eventlog/run_table.h"
+#include "schemas/chunk.h"
 #include "schemas/event.h"
 #include "schemas/result.h"
 
@@ -49,6 +53,18 @@ class StateDeltaMaker {
   std::map<RunId, std::uint32_t> known_;
   std::vector<std::uint32_t> numbers_;  // of one payload's runs
 };
+
+// What a delta is applied to: `received` has its chunk already, `runs` has the chunk's run.
+struct StateTarget {
+  const ReceivedContext& received;
+  const RunTable& runs;
+  PendingWrites& pending;
+};
+// For each row as it goes into the batch, still without its handle; no value for one that is deleted.
+using NoteRow = std::function<void(const std::string& key, const Dot& dot, const std::string* value)>;
+// Blind: nothing is read. Leaves `delta` without its rows.
+void apply_delta(const StateTarget& target, const ChunkHeader& header, StateDelta& delta, Batch& batch,
+                 const NoteRow& note);
 
 // Of a chunk's plain rows.
 Result<StateDelta> make_state_delta(const RunStream& of, std::uint64_t first, std::string_view rows);

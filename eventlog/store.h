@@ -58,6 +58,9 @@ class Store {
   // restarts: a failed fsync is never retried.
   virtual void commit(Batch batch, Committed done) = 0;
   virtual std::size_t commits_waiting() const = 0;
+  // As commit, but returns once it is durable and reads see it. For what is mended before the loop turns: nothing may be
+  // waiting. Errors: `disk`.
+  virtual Status write(Batch batch) = 0;
 
   // Errors: `not_found`; `disk` or `corrupt` for a read error, which is fatal for the caller's log.
   virtual Result<std::string> get(Table table, std::string_view key) const = 0;

@@ -40,6 +40,7 @@ class Disk final : public Store {
   Image& image() { return image_; }
 
   void commit(Batch batch, Committed done) override;
+  Status write(Batch batch) override;
   std::size_t commits_waiting() const override { return waiting_.size(); }
   Result<std::string> get(Table table, std::string_view key) const override;
   Status scan(Table table, std::string_view from, Order order, const Visit& visit) const override;
