@@ -7,7 +7,7 @@
 #include <utility>
 #include <vector>
 
-// What the benches share: `landfall bench append|ingest|resync|kafka`. Each measures references in turn with ours, in
+// What the benches share: `landfall bench append|ingest|merge|resync|kafka`. Each measures references in turn with ours, in
 // the same run, so that the ratio means the same on any machine.
 
 namespace landfall {

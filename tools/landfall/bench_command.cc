@@ -1,4 +1,4 @@
-// landfall bench append | ingest | resync | kafka
+// landfall bench append | ingest | merge | resync | kafka
 
 #include <CLI/CLI.hpp>
 #include <memory>
@@ -6,6 +6,7 @@
 #include "tools/landfall/bench_append.h"
 #include "tools/landfall/bench_ingest.h"
 #include "tools/landfall/bench_kafka.h"
+#include "tools/landfall/bench_merge.h"
 #include "tools/landfall/bench_resync.h"
 #include "tools/landfall/commands.h"
 
@@ -39,6 +40,7 @@ void add_bench(CLI::App& program, int& exit_code) {
   };
   add("append", "Durable appends of 200-byte events, against RocksDB and a raw file.", bench_append);
   add("ingest", "QoS 1 through broker, plugin and log, against the same broker without the plugin.", bench_ingest);
+  add("merge", "Three replicas' edits of 1,000 devices merged, in memory and into the log.", bench_merge);
   add("resync", "A backlog from edge to hub over TLS between two processes.", bench_resync);
   add("kafka", "Transactional writing by shards, against plain idempotent producers.", bench_kafka);
 }
