@@ -301,7 +301,11 @@ Result<std::vector<Op>> settle_ops(std::span<const Entry> entries, const Documen
   auto value = take ? document::value_of(*taken) : tree.shown(*node);
   if (!value) return none;
   // An object is settled by its presence, its fields stay; but one that is a single value stands for all below.
-  const bool keeps_below = value->is_object() && merge != Merge::atomic && (!take || value->empty());
+  const bool is_one_value = std::ranges::any_of(node->here, [](const Entry& entry) {
+    const auto written = document::value_of(entry);
+    return written && written->is_object() && !written->empty();
+  });
+  const bool keeps_below = value->is_object() && merge != Merge::atomic && !is_one_value;
   if (keeps_below && tree.shows_object(*node)) {
     writer.put(node->path, node->here, std::string(document::empty_object));
     return std::move(writer).take();

@@ -254,6 +254,40 @@ TEST(Document, AnAtomicForkKeepsBothAndNamesTheirParent) {
   }
 }
 
+TEST(Document, EveryConflictCanBeSettledAndThenIsGone) {
+  std::uint64_t settled = 0;
+  for (std::uint64_t seed = 1; seed <= histories; ++seed) {
+    SCOPED_TRACE(seed);
+    Rng rng(seed);
+    Author authors[] = {Author(1), Author(2), Author(3)};
+    for (int i = 0; i < 9; ++i) {
+      Author& author = authors[below(rng, 3)];
+      // Some know less of how parts merge than others.
+      if (below(rng, 3) > 0) author.place.annotations = {{"/a", Merge::atomic}, {"/b", Merge::min}};
+      (void)author.patch(random_json(rng, 3, true).dump());
+      if (below(rng, 3) == 0) author.hear(authors[below(rng, 3)]);
+    }
+    exchange({&authors[0], &authors[1], &authors[2]});
+    Author& one = authors[0];
+    for (auto conflicts = one.conflicts(); !conflicts.empty(); ++settled) {
+      const auto conflict = conflicts[below(rng, conflicts.size())];
+      const std::string before = one.show();
+      const bool as_shown = below(rng, 2) == 0;
+      const Entry taken = *conflict.writes[below(rng, conflict.writes.size())];
+      ASSERT_TRUE(one.settle(conflict.path, as_shown ? std::nullopt : std::optional(taken.dot)).ok());
+      if (as_shown) {
+        ASSERT_EQ(one.show(), before) << conflict.path;
+      }
+      conflicts = one.conflicts();
+      for (const auto& left : conflicts) ASSERT_NE(left.path, conflict.path);
+    }
+    for (Author& author : authors) author.place = one.place;
+    exchange({&authors[0], &authors[1], &authors[2]});
+    for (const Author& author : authors) ASSERT_EQ(author.show(), one.show());
+  }
+  EXPECT_GT(settled, histories / 10);
+}
+
 TEST(Document, PartsMergeAsTheirAnnotationsSay) {
   Author a(1), b(2);
   a.place.annotations = b.place.annotations = {
