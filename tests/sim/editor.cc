@@ -3,8 +3,33 @@
 #include "crdt/counter.h"
 #include "crdt/register.h"
 #include "crdt/set.h"
+#include "devicetwin/twin_codec.h"
 
 namespace landfall::sim {
+namespace {
+
+// A desired value in one layer, by somebody who sees what is live in the other.
+Op desire(const Entries& seen, const std::string& path, const std::string& other_layer, std::string json) {
+  TwinValue value{.json = std::move(json), .actor = "operator"};
+  for (const Entry& entry : at(seen, other_layer)) value.seen.push_back(entry.dot);
+  const auto bytes = encode_twin_value(value);
+  LANDFALL_CHECK(bytes.ok());
+  return put_op(seen, path, *bytes);
+}
+
+}  // namespace
+
+void Editor::define_properties(World::Node& hub) {
+  std::vector<Change> changes;
+  for (std::size_t i = 0; i < devices; ++i) {
+    changes.push_back({device_object(device(i)), {}});
+    for (std::size_t p = 0; p < properties; ++p) {
+      const PropertyDefinition definition{.type = "int", .policy = static_cast<Policy>(p)};
+      changes.back().ops.push_back({"/def/x" + std::to_string(p), definition_json(definition), {}});
+    }
+  }
+  append(hub, Stream::document, std::move(changes));
+}
 
 std::string Editor::number() { return std::to_string(world_.rng().below(1000)); }
 
@@ -24,8 +49,8 @@ void Editor::edit(World::Node& node, std::size_t ops) {
   for (std::size_t made = 0, tries = 0; made < ops && tries < ops; ++tries) {
     const double dice = rng.unit();
     const bool twin = dice < 0.4;
-    std::string object = twin          ? "twin/pump-" + std::to_string(rng.below(twins))
-                         : dice < 0.75 ? "device/pump-" + std::to_string(rng.below(devices))
+    std::string object = twin          ? twin_object(device(rng.below(devices)))
+                         : dice < 0.75 ? device_object(device(rng.below(devices)))
                          : dice < 0.9  ? "doc/plan-" + std::to_string(rng.below(documents))
                                        : counter_object(rng.below(counters));
     if (!touched.insert(object).second) continue;
@@ -84,13 +109,13 @@ Editor::ByPath Editor::twin_ops(const Entries& seen, bool hub) {
   Rng& rng = world_.rng();
   ByPath ops;
   for (std::uint64_t i = 0, count = 1 + rng.below(4); i < count; ++i) {
-    const std::string property = "/p/x" + std::to_string(rng.below(5));
+    const std::string property = "/p/x" + std::to_string(rng.below(properties));
     const std::string cloud = property + "/c", edge = property + "/e";
     if (hub) {
-      ops[cloud] = rng.chance(0.9) ? put_op(seen, cloud, number()) : erase_op(seen, cloud);
+      ops[cloud] = rng.chance(0.9) ? desire(seen, cloud, edge, number()) : erase_op(seen, cloud);
       if (rng.chance(0.1)) ops[edge] = erase_op(seen, edge);
     } else {
-      ops[edge] = rng.chance(0.8) ? put_op(seen, edge, number()) : erase_op(seen, edge);
+      ops[edge] = rng.chance(0.8) ? desire(seen, edge, cloud, number()) : erase_op(seen, edge);
     }
   }
   return ops;
@@ -105,7 +130,7 @@ Editor::ByPath Editor::device_ops(const Entries& seen) {
       Op op = rng.chance(0.6) ? add_element_op(seen, "/tags", name) : remove_element_op(seen, "/tags", name);
       ops[op.path] = std::move(op);
     } else {
-      Op op = rng.chance(0.8) ? put_op(seen, "/attr/" + name, number()) : erase_op(seen, "/attr/" + name);
+      Op op = rng.chance(0.8) ? put_op(seen, "/attributes/" + name, number()) : erase_op(seen, "/attributes/" + name);
       ops[op.path] = std::move(op);
     }
   }

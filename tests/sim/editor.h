@@ -27,7 +27,11 @@ class Editor {
   const ReceivedContext& booked() const { return booked_; }  // events that became A1 where they were made
   const std::vector<std::string>& violations() const { return violations_; }
 
-  static constexpr std::size_t twins = 60, devices = 40, documents = 20, counters = 8;
+  // At the hub: property x<i> of every device has policy i.
+  void define_properties(World::Node& hub);
+
+  static constexpr std::size_t devices = 60, properties = 6, documents = 20, counters = 8;
+  static std::string device(std::uint64_t i) { return "pump-" + std::to_string(i); }
   static std::string counter_object(std::uint64_t i) { return "doc/counters-" + std::to_string(i); }
 
  private:

@@ -4,6 +4,7 @@
 
 #include "crdt/counter.h"
 #include "crdt/state.h"
+#include "devicetwin/twin.h"
 #include "tests/sim/editor.h"
 #include "tests/sim/faults.h"
 
@@ -21,6 +22,7 @@ class Run {
       : faults_(faults), edits_(edits), world_(seed, faults.options(2)), editor_(world_) {}
 
   StateOutcome outcome() {
+    editor_.define_properties(world_.hub());
     faults_.begin(world_);
     live_together();
     live_apart();
@@ -125,6 +127,7 @@ class Run {
       }
     }
     for (const Stream stream : shared) check_state(stream);
+    for (std::uint64_t i = 0; i < Editor::devices; ++i) check_twin(Editor::device(i));
     for (std::uint64_t i = 0; i < Editor::counters; ++i) check_counter(Editor::counter_object(i));
   }
 
@@ -175,6 +178,26 @@ class Run {
     if (state.pending() != 0) complain("a replay of everything leaves writes superseded that are not there");
   }
 
+  // Every policy picks the same everywhere.
+  void check_twin(const std::string& device) {
+    std::string ashore;
+    for (auto& node : world_.nodes()) {
+      const auto desired = node->log->state(Stream::desired, twin_object(device));
+      const auto document = node->log->state(Stream::document, device_object(device));
+      if (!desired.ok() || !document.ok()) return complain(device + ": no state");
+      std::size_t unreadable = 0;
+      const TwinView view = view_twin(device, *desired, {}, *document, &unreadable);
+      if (unreadable != 0) complain(node->self.name + "/" + device + ": unreadable values");
+      const std::string json = twin_json(view);
+      if (node == world_.nodes().front()) {
+        ashore = json;
+        for (const auto& [name, property] : view.properties) overruled_ += property.others.size();
+      } else if (json != ashore) {
+        complain(node->self.name + "/" + device + ": another twin than the hub's");
+      }
+    }
+  }
+
   // Only raised and reset: never below nothing, whatever met whatever.
   void check_counter(const std::string& object) {
     const auto entries = world_.hub().log->state(Stream::document, object);
@@ -196,6 +219,7 @@ class Run {
     outcome.resets = editor_.resets();
     outcome.conflicts = conflicts_;
     outcome.entries = entries_;
+    outcome.overruled = overruled_;
     outcome.pending_met = pending_met_;
     outcome.gaps_met = gaps_met_;
     outcome.flaps = flaps_;
@@ -209,7 +233,8 @@ class Run {
   std::uint64_t edits_;
   World world_;
   Editor editor_;
-  std::uint64_t conflicts_ = 0, entries_ = 0, pending_met_ = 0, gaps_met_ = 0, flaps_ = 0, compared_ = 0;
+  std::uint64_t conflicts_ = 0, entries_ = 0, overruled_ = 0, pending_met_ = 0, gaps_met_ = 0, flaps_ = 0,
+                compared_ = 0;
   std::vector<std::string> violations_;
 };
 

@@ -18,6 +18,7 @@ struct StateOutcome {
   std::uint64_t deletes = 0, resets = 0;        // of whole objects; of counters
   std::uint64_t conflicts = 0;                  // paths with more than one live write, at the end
   std::uint64_t entries = 0;                    // live at the end
+  std::uint64_t overruled = 0;                  // desired values that a policy put behind another
   std::uint64_t pending_met = 0, gaps_met = 0;  // looks at a node that found writes superseded before they came, gaps
   std::uint64_t flaps = 0, compared = 0, tasks = 0;
   Duration simulated{};
