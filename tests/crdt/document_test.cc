@@ -203,6 +203,31 @@ TEST(Document, AnObjectBeatsAConcurrentScalarThatStaysReadableUntilSettled) {
   }
 }
 
+TEST(Document, TheExampleOfTheReadmeIsTrue) {
+  Author office(1), ship(2), third(3);
+  ASSERT_TRUE(office.replace(R"({"speed":{"max":12}})").ok());
+  ship.hear(office);
+  Author hasty = office;
+  ASSERT_TRUE(office.patch(R"({"speed":{"max":14}})").ok());
+  ASSERT_TRUE(ship.patch(R"({"speed":{"max":11}})").ok());
+  ASSERT_TRUE(ship.patch(R"({"speed":{"max":10,"why":"ice"}})").ok());
+  const std::string both = R"({"speed":{"max":10,"why":"ice"}})";
+  third.hear(ship.written[1]);
+  third.hear(office.written[1]);
+  EXPECT_EQ(third.show(), both);
+  EXPECT_EQ(third.conflicts().size(), 1u);
+  EXPECT_GT(third.state.pending(), 0u);
+  third.hear(office.written[0]);
+  third.hear(ship.written[0]);
+  EXPECT_EQ(third.show(), both);
+  EXPECT_EQ(third.state.pending(), 0u);
+  ASSERT_TRUE(third.settle("/speed/max", office.written[1].dot).ok());
+  EXPECT_EQ(third.show(), R"({"speed":{"max":14,"why":"ice"}})");
+  ASSERT_TRUE(hasty.patch(R"({"speed":null})").ok());
+  hasty.hear(ship);
+  EXPECT_EQ(hasty.show(), both);
+}
+
 TEST(Document, ConcurrentScalarsAreListedUntilSettled) {
   Author a(1), b(2);
   ASSERT_TRUE(a.replace(R"({"x":0})").ok());
