@@ -21,26 +21,37 @@ namespace landfall {
 //   landfall/<device>/twin/error          out: RFC 9457 problem details for what was refused
 //   landfall/<device>/command             out: {"id","name","arguments","expires"}
 //   landfall/<device>/command/<id>/result in: {"succeeded":bool,"result":...}
-// <device> has its '/' written as %2F.
+//   landfall/<device>/alarm/<name>        in: {"active":bool,"severity","text"}: raises or clears it
+// <device> has its '/' written as %2F, its '#' as %23.
 //
-// No I/O, as KubeEdge.
+// No I/O, as KubeEdge. What it is given must outlive it, but not its own calls to them.
 class DeviceTopics {
  public:
   struct Options {
     std::function<void(DeviceMessage)> send;
+    // True for a device that this node runs: the twins of others are not published here. None: all.
+    std::function<bool(const std::string& device)> runs = {};
+    Alarms* alarms = nullptr;  // none: handles_alarm topics are refused
   };
   DeviceTopics(Twins& twins, Commands& commands, Options options);
   ~DeviceTopics();
 
+  // Topics for on_message. Alarms stand apart: where captured, their messages are events of their own, of any content.
   static bool handles(std::string_view topic);
+  static bool handles_alarm(std::string_view topic);
+  // `position` rides in the batch of what it writes; what writes nothing drops it. `done` is called once, when it is durable
+  // and answered.
   void on_message(std::string_view topic, std::string_view client, std::string_view payload,
                   std::vector<Log::Meta> position, std::function<void()> done);
+  // Sends what is retained, of every device: a broker that has started anew has forgotten it, and one that went on may hold
+  // what was true before this process.
+  void publish_all();
   // For Commands::Options::send.
   void send_command(const CommandView& command);
 
  private:
   struct Impl;
-  std::unique_ptr<Impl> impl_;
+  std::shared_ptr<Impl> impl_;
 };
 
 }  // namespace landfall

@@ -1,6 +1,7 @@
 #include "targets.h"
 
 #include <algorithm>
+#include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
 
@@ -8,6 +9,7 @@
 #include "crdt/received_context.h"
 #include "crdt/register.h"
 #include "crdt/state.h"
+#include "devicetwin/device_requests.h"
 #include "schemas/chunk.h"
 #include "schemas/columns.h"
 #include "schemas/event.h"
@@ -185,6 +187,26 @@ void document(std::string_view bytes) {
   LANDFALL_CHECK(view_document(again.see(), place).json == json);
 }
 
+// A topic in the first line, what is published there behind it.
+void device_request(std::string_view bytes) {
+  const auto line = std::min(bytes.find('\n'), bytes.size());
+  const auto topic = read_request_topic(bytes.substr(0, line));
+  if (!topic) return;
+  const auto device = device_of_level(topic->level);
+  if (device.ok()) LANDFALL_CHECK(device_of_level(device_level(*device)).value() == *device);
+  const std::string_view payload = bytes.substr(std::min(line + 1, bytes.size()));
+  const auto request = read_request(*topic, payload);
+  if (!request.ok()) return;
+  LANDFALL_CHECK(request->device == *device);
+  if (!request->result.empty()) LANDFALL_CHECK(nlohmann::json::accept(request->result));
+  for (const auto& [name, said] : request->reported) LANDFALL_CHECK(!said || nlohmann::json::accept(said->value));
+  if (topic->what != DeviceRequestTopic::What::desired) return;
+  auto whole = nlohmann::json::object();
+  for (const auto& [name, value] : request->desired)
+    whole[name] = value ? nlohmann::json::parse(*value) : nlohmann::json();
+  LANDFALL_CHECK(whole == nlohmann::json::parse(payload));
+}
+
 constexpr Target all[] = {
     {"row", row},
     {"rows", rows},
@@ -204,6 +226,7 @@ constexpr Target all[] = {
     {"received_context", received_context},
     {"ids", ids},
     {"document", document},
+    {"device_request", device_request},
 };
 
 }  // namespace
