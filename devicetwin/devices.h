@@ -14,11 +14,16 @@ struct DeviceRecord {
   std::string device;  // DeviceName::text()
   std::string node;    // node id or name of the edge that runs it; empty: any edge that hears of it
   std::string description, model, protocol;
-  std::string configuration;        // JSON text: protocol and visitors, as imported
-  std::string password_hash;        // of mosquitto_passwd ($7$...), for the broker; never shown by any API
+  std::string configuration;  // JSON text: protocol and visitors, as imported
+  std::string password_hash;  // of mosquitto_passwd ($7$...), for the broker; never shown by any API. To put: empty
+                              // leaves what is there, "*" takes it away
   std::string certificate_subject;  // a client certificate that may speak for it
-  std::uint64_t owner_term = 0;     // rises with each hand-over to another node; reports of lower terms lose
+  std::uint64_t owner_term = 0;     // rises with each hand-over to another node; reports of lower terms lose. Not put
+  bool registered = true;  // false: deleted, and somebody wrote who did not see that (TwinView::described_by). Not put
+  std::string version;     // of registry entry, definitions, attributes and tags. Not put
 };
+// {"device":...,"registered":...,"version":...}, canonical; without the password's hash.
+std::string device_json(const DeviceRecord& record);
 
 // The registry: which devices there are, and what they may do. Errors as Twins.
 class Devices {
@@ -30,7 +35,8 @@ class Devices {
   // As Written::version: what If-Match of put() is held against.
   Result<std::string> version(std::string_view device) const;
   Result<std::vector<DeviceRecord>> list(std::string_view after, std::size_t limit) const;
-  // Creates or changes. Fields that equal what is there are not written.
+  // Creates or changes. Fields that equal what is there are not written; empty ones are taken away, definitions that are not
+  // listed stay. Another node than before is a hand-over. if_match: DeviceRecord::version, or "*" for any that exists.
   void put(DeviceRecord record, std::map<std::string, PropertyDefinition> properties, std::string actor,
            std::optional<std::string> if_match, OnWritten done);
   // Deletes all that is seen here of registry, desired, reported: what somebody writes who did not see the delete survives

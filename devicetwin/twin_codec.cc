@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "devicetwin/twin_json.h"
+#include "devicetwin/twin_paths.h"
 #include "schemas/event.h"
 #include "schemas/limits.h"
 #include "schemas/text.h"
@@ -123,6 +124,15 @@ Result<TwinValue> decode_twin_value(std::string_view bytes) {
     bytes.remove_prefix(length);
   }
   return value;
+}
+
+std::uint64_t owner_term_in(const Entries& document) {
+  std::uint64_t term = 0;
+  for (const Entry& entry : at(document, owner_term_path)) {
+    const auto value = decode_twin_value(entry.value);
+    if (value) term = std::max(term, value->owner_term);
+  }
+  return term;
 }
 
 }  // namespace landfall

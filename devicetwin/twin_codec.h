@@ -6,6 +6,7 @@
 #include <string_view>
 #include <vector>
 
+#include "crdt/entry.h"
 #include "devicetwin/twin.h"
 #include "schemas/ids.h"
 #include "schemas/result.h"
@@ -32,5 +33,8 @@ struct TwinValue {
 Result<std::string> encode_twin_value(const TwinValue& value);
 // Accepts any bytes. Errors: `corrupt`, also for JSON that is none or nested too deep, and for a newer version.
 Result<TwinValue> decode_twin_value(std::string_view bytes);
+
+// The term of the device's owner, from its object of stream document. Of concurrent hand-overs the greatest.
+std::uint64_t owner_term_in(const Entries& document);
 
 }  // namespace landfall

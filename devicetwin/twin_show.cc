@@ -1,5 +1,6 @@
 #include <nlohmann/json.hpp>
 
+#include "devicetwin/devices.h"
 #include "devicetwin/twin.h"
 #include "devicetwin/twin_json.h"
 
@@ -125,6 +126,26 @@ std::string twin_json(const TwinView& view) {
   if (!view.state.empty()) members.text("state", view.state);
   append_array(members.key("tags"), view.tags, [](std::string& to, const auto& tag) { to += json_string(tag); });
   members.text("version", view.version);
+  members.end();
+  return json;
+}
+
+std::string device_json(const DeviceRecord& record) {
+  std::string json;
+  Members members(json);
+  const auto text = [&](std::string_view name, const std::string& value) {
+    if (!value.empty()) members.text(name, value);
+  };
+  text("certificate_subject", record.certificate_subject);
+  if (!record.configuration.empty()) members.raw("configuration", record.configuration);
+  text("description", record.description);
+  members.text("device", record.device);
+  text("model", record.model);
+  text("node", record.node);
+  members.raw("owner_term", std::to_string(record.owner_term));
+  text("protocol", record.protocol);
+  members.flag("registered", record.registered);
+  members.text("version", record.version);
   members.end();
   return json;
 }

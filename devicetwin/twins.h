@@ -28,10 +28,11 @@ class Twins {
   // ---- desired: in the node's own layer
 
   struct Desire {
-    std::string device;
-    std::map<std::string, std::optional<std::string>> values;  // property -> JSON text; none: deletes it in this layer
-    std::string actor, reason;
-    std::optional<std::string> if_match;
+    std::string device = {};
+    // property -> JSON text; none: deletes it in this layer
+    std::map<std::string, std::optional<std::string>> values = {};
+    std::string actor = {}, reason = {};
+    std::optional<std::string> if_match = {};
     // Hub: supersedes the overrides it sees ("take back"). Without, they stay, and are stale where policy says so.
     bool take_back = false;
     std::vector<Log::Meta> meta = {};
@@ -47,17 +48,17 @@ class Twins {
 
   struct Reported {
     std::string value;  // JSON text
-    std::optional<Dot> applied;
-    std::string status = "applied", error;
+    std::optional<Dot> applied = {};
+    std::string status = "applied", error = {};
     std::int64_t device_time_ms = 0;
   };
   struct Report {
-    std::string device;
-    std::map<std::string, std::optional<Reported>> values;  // none: the property is gone
-    bool full = false;                                      // properties that are not listed are gone
-    std::optional<std::string> state;                       // online, offline, ...
-    std::int64_t last_online_ms = 0;                        // with state; 0 leaves it
-    std::string actor;
+    std::string device = {};
+    std::map<std::string, std::optional<Reported>> values = {};  // none: the property is gone
+    bool full = false;                                           // properties that are not listed are gone
+    std::optional<std::string> state = {};                       // online, offline, ...
+    std::int64_t last_online_ms = 0;                             // with state; 0 leaves it
+    std::string actor = {};
     std::vector<Log::Meta> meta = {};
   };
   // Where `applied` is not set and the value equals the effective desired one, that one counts as applied.
@@ -67,11 +68,11 @@ class Twins {
 
   // RFC 7396 on attributes; tags are a set, add wins over a concurrent remove.
   struct Describe {
-    std::string device;
-    std::map<std::string, std::optional<std::string>> attributes;  // JSON text; none: deletes
-    std::vector<std::string> add_tags, remove_tags;
-    std::map<std::string, std::optional<PropertyDefinition>> define;  // none: deletes the definition
-    std::string actor;
+    std::string device = {};
+    std::map<std::string, std::optional<std::string>> attributes = {};  // JSON text; none: deletes
+    std::vector<std::string> add_tags = {}, remove_tags = {};
+    std::map<std::string, std::optional<PropertyDefinition>> define = {};  // none: deletes the definition
+    std::string actor = {};
     std::optional<std::string> if_match = {};
     std::vector<Log::Meta> meta = {};
   };
