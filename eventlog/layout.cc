@@ -171,6 +171,19 @@ std::optional<RunId> parse_fork_key(std::string_view key) {
   return run;
 }
 
+std::string floor_key(Handle handle, Stream stream) {
+  std::string key(floor_prefix);
+  append_big(key, handle, 4);
+  key.push_back(static_cast<char>(stream));
+  return key;
+}
+
+std::optional<FloorKey> parse_floor_key(std::string_view key) {
+  constexpr std::size_t prefix = floor_prefix.size();
+  if (key.size() != prefix + 5 || static_cast<unsigned char>(key[prefix + 4]) >= stream_count) return std::nullopt;
+  return FloorKey{static_cast<Handle>(read_big(key.substr(prefix), 4)), static_cast<Stream>(key[prefix + 4])};
+}
+
 std::string run_key(Handle handle) {
   std::string key = "r/";
   append_big(key, handle, 4);

@@ -60,6 +60,7 @@ std::optional<StateValue> parse_state_value(std::string_view value);
 //       "t/" node (16) | counter u32 LE | nonce u32 LE -> nothing: that this run has two histories is in the audit
 //       "p/" node (16) | counter u32 BE | nonce u32 BE | stream u8 | seq u64 BE | object | 0x00 | path -> nothing: this
 //            write is superseded and has not come. By name, not handle: the run may never come
+//       "f/" handle u32 BE | stream u8 -> last u64 LE | chain 32: chunks up to last were pruned
 //       "v/state"                      -> version u8 of the state table and "p/" rows; elsewhere they are made anew
 //       "x/" ...                       the callers' own
 // clock is the hybrid clock when the row was written: a later open goes on above the highest.
@@ -68,6 +69,13 @@ inline constexpr std::string_view fork_prefix = "t/";
 std::string fork_key(const RunId& run);
 std::optional<RunId> parse_fork_key(std::string_view key);
 std::string run_key(Handle handle);
+inline constexpr std::string_view floor_prefix = "f/";
+std::string floor_key(Handle handle, Stream stream);
+struct FloorKey {
+  Handle handle;
+  Stream stream;
+};
+std::optional<FloorKey> parse_floor_key(std::string_view key);
 inline constexpr std::string_view state_version_key = "v/state", state_version = "\1";
 inline constexpr std::string_view pending_prefix = "p/";
 std::string pending_key(const Dot& dot, std::string_view target);  // target: object | 0x00 | path

@@ -110,6 +110,9 @@ Status LogImpl::name_parent(const RunId& parent, RunStart& start) const {
                                return false;
                              }));
     LANDFALL_TRY(bad);
+    const auto floor = floors_.find(of);
+    if (floor != floors_.end() && (start.parent_heads.empty() || start.parent_heads.back().stream != of.stream))
+      start.parent_heads.push_back({of.stream, floor->second.last, floor->second.chain});
   }
   return ok();
 }
@@ -120,6 +123,9 @@ Status LogImpl::open() {
   if (!stored) return std::move(stored).error();
   clock_ = HybridClock(stored->clock);
   received_ = std::move(stored->context);
+  Result<Floors> floors = load_floors(store_, runs_);
+  if (!floors) return std::move(floors).error();
+  floors_ = std::move(*floors);
   Result<bool> current = state_is_current(store_);
   if (!current) return std::move(current).error();
   state_version_due_ = store_.was_empty();
@@ -423,6 +429,7 @@ Status LogImpl::find(std::string_view subject_prefix, const VisitChunk& visit) c
   for (auto place = places.rbegin(); place != places.rend(); ++place) {
     const auto& [id, stream, last] = *place;
     Result<std::string> bytes = store_.get(Table::chunks, layout::chunk_key(runs_.find(id)->handle, stream, last));
+    if (!bytes && bytes.error().code == Code::not_found && last <= floor({id, stream})) continue;
     if (!bytes) return std::move(bytes).error();
     Result<ChunkHeader> header = header_of("of the index", *bytes);
     if (!header) return std::move(header).error();

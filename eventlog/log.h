@@ -71,6 +71,14 @@ class Log {
   // `unavailable` (bounds), `disk`.
   virtual void ingest(std::string chunk, OnIngested done) = 0;
 
+  // Deletes the chunks of `of` that end at or below `upto`, from the bottom: what they amount to stays in received() and in
+  // the state, and the chain goes on from floor(of). Only for what the caller knows to be safe elsewhere (A3): nobody gets
+  // those events from here again. What is left of a prune that was interrupted, a later one goes on with.
+  // Errors passed to `done`: `out_of_range` where not every event up to `upto` is here, `corrupt`, `disk`.
+  virtual void prune(const RunStream& of, std::uint64_t upto, std::function<void(Status)> done) = 0;
+  // The last event of `of` that no chunk holds any more; 0 where none was pruned.
+  virtual std::uint64_t floor(const RunStream& of) const = 0;
+
   // Own small facts beside the log ("x/..." keys), durable like events.
   virtual void put_meta(std::vector<Meta> meta, std::function<void(Status)> done) = 0;
   virtual Result<std::string> get_meta(std::string_view key) const = 0;
@@ -87,7 +95,7 @@ class Log {
     std::string bytes;
   };
   // Chunks of one (run, stream) in order, from the one that holds `from` or the next after it, as stored: the first may
-  // begin before `from`. Stops once bytes_max is passed (at least one chunk comes if there is one).
+  // begin before `from`, or after it where it lies at or below floor(of). Stops once bytes_max is passed (at least one chunk comes if there is one).
   // Errors: `disk`, `corrupt`.
   virtual Result<std::vector<StoredChunk>> read(const RunStream& of, std::uint64_t from,
                                                 std::size_t bytes_max) const = 0;
@@ -146,10 +154,11 @@ struct VerifyReport {
   std::vector<std::string> faults;  // first 100, each naming run, stream and seq
 };
 // Reads every chunk: rows, chain, neighbours, received context, run starts and anchor agree, and the state is what the
-// chunks make it, byte for byte. `progress` is called every few thousand events with the number so far.
+// chunks make it, byte for byte (of a stream with pruned chunks, as far as the others tell). `progress` is called every few thousand events with the number so far.
 Result<VerifyReport> verify_log(const Store& store, const std::function<void(std::uint64_t)>& progress);
 
-// Has the next open make the state anew from the log. No Log may have the store. Errors: `disk`.
+// Has the next open make the state anew from the log. No Log may have the store. Errors: `disk`; `unavailable` where chunks
+// were pruned: only they could tell all of it.
 Status forget_state(Store& store);
 
 }  // namespace landfall

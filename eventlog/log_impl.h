@@ -10,14 +10,15 @@
 
 #include "eventlog/chain.h"
 #include "eventlog/digest_ranges.h"
+#include "eventlog/floors.h"
 #include "eventlog/log.h"
 #include "eventlog/object_cache.h"
 #include "eventlog/pending_writes.h"
 #include "eventlog/run_table.h"
 #include "eventlog/state_delta.h"
 
-// The one implementation of Log, spread over log.cc (open, read, follow), log_append.cc, log_ingest.cc and
-// log_state.cc. Private.
+// The one implementation of Log, spread over log.cc (open, read, follow), log_append.cc, log_ingest.cc,
+// log_prune.cc and log_state.cc. Private.
 
 namespace landfall {
 
@@ -43,6 +44,8 @@ class LogImpl final : public Log {
   using Log::append;
   void append(Stream stream, std::span<const Event> events, std::vector<Meta> meta, OnAppended done) override;
   void ingest(std::string chunk, OnIngested done) override;
+  void prune(const RunStream& of, std::uint64_t upto, std::function<void(Status)> done) override;
+  std::uint64_t floor(const RunStream& of) const override;
   void put_meta(std::vector<Meta> meta, std::function<void(Status)> done) override;
   Result<std::string> get_meta(std::string_view key) const override;
 
@@ -169,6 +172,10 @@ class LogImpl final : public Log {
   Result<std::optional<Digest>> chain_known_at(const RunStream& of, std::uint64_t seq);
   void finish_ingest(const std::shared_ptr<IngestJob>& job, const Status& status);
 
+  // log_prune.cc
+  void prune_step(const RunStream& of, std::uint64_t upto, std::function<void(Status)> done);
+  Status prune_chunk(std::string_view key, std::string_view value, Batch& batch, Floor& floor) const;
+
   // log_state.cc
   Status check_change(const Event& event, std::uint64_t own_seq) const;
   Status check_pending(const std::vector<Prepared>& parts) const;
@@ -183,9 +190,10 @@ class LogImpl final : public Log {
   bool degraded_ = false;
   std::optional<Error> failed_;  // the store's first failure: the log is finished
 
-  ReceivedContext received_;        // what is A1
-  ReceivedContext planned_;         // with what was given to the store: the next batch carries this
-  std::set<RunId> forks_;           // runs whose two histories are in the audit, or on their way there
+  ReceivedContext received_;  // what is A1
+  ReceivedContext planned_;   // with what was given to the store: the next batch carries this
+  std::set<RunId> forks_;     // runs whose two histories are in the audit, or on their way there
+  Floors floors_;
   bool state_version_due_ = false;  // a new log says so with its first batch
   PendingWrites pending_writes_;    // with what was given to the store
   mutable ObjectCache cache_;       // of what is A1

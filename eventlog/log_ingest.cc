@@ -218,6 +218,8 @@ Result<std::optional<Digest>> LogImpl::chain_known_at(const RunStream& of, std::
   for (auto f = stream.in_flight.rbegin(); f != stream.in_flight.rend(); ++f) {
     if (f->last == seq) return std::optional(f->after);
   }
+  const auto floor = floors_.find(of);
+  if (floor != floors_.end() && floor->second.last == seq) return std::optional(floor->second.chain);
   Result<std::optional<ChunkHeader>> header = holding(of, seq);
   if (!header) return std::move(header).error();
   if (!*header) return std::optional<Digest>();

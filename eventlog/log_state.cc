@@ -26,10 +26,10 @@ Status LogImpl::check_pending(const std::vector<Prepared>& parts) const {
   for (const Prepared& part : parts) {
     const RunStream& of = part.header.of;
     settled += pending_writes_.count(of, part.header.first, part.header.last);
-    for (const StateDelta::Erase& erase : part.delta.erases) {
-      const Dot dot{part.delta.runs[erase.run], of.stream, erase.seq};
-      const bool inside = erase.run == 0 && erase.seq >= part.header.first && erase.seq <= part.header.last;
-      if (!inside && !planned_.contains(dot) && !pending_writes_.contains(dot, StateDelta::target(erase.key))) ++added;
+    for (const StateDelta::Row& row : part.delta.rows) {
+      const bool inside = row.run == 0 && row.seq >= part.header.first && row.seq <= part.header.last;
+      const Dot dot{part.delta.runs[row.run], of.stream, row.seq};
+      if (!inside && !planned_.contains(dot) && !pending_writes_.contains(dot, StateDelta::target(row.key))) ++added;
     }
   }
   if (added <= settled) return ok();

@@ -21,6 +21,12 @@ class Verifier {
     if (Status loaded = runs_.load(store_); !loaded) fault(loaded.error().detail);
     Result<StoredContext> stored = load_context(store_, runs_);
     if (!stored) fault(stored.error().detail);
+    Result<Floors> floors = load_floors(store_, runs_);
+    if (!floors) fault(floors.error().detail);
+    if (floors) floors_ = std::move(*floors);
+    for (const auto& [of, floor] : floors_) {
+      if (!rebuilt_.add(of, 1, floor.last)) fault(to_string(Dot{of.run, of.stream, floor.last}) + ": no floor");
+    }
     LANDFALL_TRY(plan_replay());
     LANDFALL_TRY(
         store_.scan(Table::chunks, {}, Store::Order::forward, [this](std::string_view key, std::string_view value) {
@@ -68,14 +74,16 @@ class Verifier {
   void check_place(const RunTable::Run& run, const ChunkHeader& header) {
     const std::string name = to_string(Dot{header.of.run, header.of.stream, header.first});
     const bool follows = before_ && before_->of == header.of;
-    const std::uint64_t last = follows ? before_->last : 0;
+    const auto floor = follows ? floors_.end() : floors_.find(header.of);
+    const std::uint64_t last = follows ? before_->last : floor != floors_.end() ? floor->second.last : 0;
     if (header.first <= last) return fault(name + ": in two chunks");
     if (header.first > last + 1) {
       if (run.opened_here && !lost_and_refilled(run))
         fault(name + ": seq " + std::to_string(last + 1) + " is missing before it");
       return;
     }
-    if (follows && header.chain_before != before_->chain_after)
+    if ((follows && header.chain_before != before_->chain_after) ||
+        (floor != floors_.end() && header.chain_before != floor->second.chain))
       fault(name + ": its chain does not join the chunk before");
   }
 
@@ -104,7 +112,9 @@ class Verifier {
     for (const RunStart::Head& head : run.start->parent_heads) {
       Result<std::string> bytes = store_.get(Table::chunks, layout::chunk_key(parent->handle, head.stream, head.last));
       Result<ChunkHeader> header = bytes ? read_chunk_header(*bytes) : Result<ChunkHeader>(bytes.error());
-      if (header && header->chain_after != head.chain) {
+      const auto floor = floors_.find({parent->id, head.stream});
+      const bool pruned = floor != floors_.end() && floor->second.last == head.last;
+      if ((header && header->chain_after != head.chain) || (pruned && floor->second.chain != head.chain)) {
         fault(to_string(Dot{parent->id, head.stream, head.last}) + ": its chain is not what the next run names");
       }
     }
@@ -137,7 +147,7 @@ class Verifier {
           return true;
         }));
     parts_ = 1 + bytes / replay_bytes_max;
-    replay_.emplace(runs_, 0, parts_);
+    replay_.emplace(runs_, floors_, 0, parts_);
     return ok();
   }
 
@@ -152,7 +162,7 @@ class Verifier {
     const auto named = [this](std::string text) { fault(std::move(text)); };
     LANDFALL_TRY(replay_->compare(store_, named));
     for (std::size_t part = 1; part < parts_; ++part) {
-      replay_.emplace(runs_, part, parts_);
+      replay_.emplace(runs_, floors_, part, parts_);
       LANDFALL_TRY(store_.scan(Table::chunks, {}, Store::Order::forward, [&](std::string_view, std::string_view value) {
         Result<DecodedChunk> chunk = decode_chunk(value);  // what is wrong with it was said
         if (chunk && runs_.find(chunk->header.of.run) != nullptr) replay(*chunk);
@@ -183,6 +193,7 @@ class Verifier {
   const Store& store_;
   const std::function<void(std::uint64_t)>& progress_;
   RunTable runs_;
+  Floors floors_;
   ReceivedContext rebuilt_;
   std::optional<StateReplay> replay_;
   std::size_t parts_ = 1;

@@ -28,10 +28,10 @@ Status StateDeltaMaker::add(std::uint64_t seq, const Event& event) {
   OpReader::View op;
   while (reader.next(op)) {
     for (const OpReader::Superseded& dot : op.supersedes)
-      delta_.erases.push_back(
-          {numbers_[dot.run], dot.seq, layout::state_key(of_.stream, event.subject, op.path, 0, dot.seq)});
+      delta_.rows.push_back({numbers_[dot.run], dot.seq,
+                             layout::state_key(of_.stream, event.subject, op.path, 0, dot.seq), std::nullopt});
     if (op.value)
-      delta_.puts.push_back({seq, layout::state_key(of_.stream, event.subject, op.path, 0, seq),
+      delta_.rows.push_back({0, seq, layout::state_key(of_.stream, event.subject, op.path, 0, seq),
                              layout::state_value(event.time, event.clock, *op.value)});
   }
   if (!reader.status()) return reader.status().error();
@@ -42,25 +42,22 @@ Status StateDeltaMaker::add(std::uint64_t seq, const Event& event) {
 StateDelta StateDeltaMaker::take() {
   std::ranges::sort(delta_.objects);
   delta_.objects.erase(std::unique(delta_.objects.begin(), delta_.objects.end()), delta_.objects.end());
-  std::ranges::sort(delta_.puts, {}, &StateDelta::Put::key);
-  auto& erases = delta_.erases;
-  std::ranges::sort(erases,
-                    [](const auto& a, const auto& b) { return a.run != b.run ? a.run < b.run : a.key < b.key; });
-  const auto same = [](const auto& a, const auto& b) { return a.run == b.run && a.key == b.key; };
-  erases.erase(std::unique(erases.begin(), erases.end(), same), erases.end());
-  // Both are ordered by key as far as the chunk's own run goes: a put that is erased leaves both.
-  auto put = delta_.puts.begin();
-  std::vector<StateDelta::Put> puts;
-  const auto both = [&](const StateDelta::Erase& erase) {
-    if (erase.run != 0) return false;
-    while (put != delta_.puts.end() && put->key < erase.key) puts.push_back(std::move(*put++));
-    if (put == delta_.puts.end() || put->key != erase.key) return false;
-    ++put;
-    return true;
-  };
-  erases.erase(std::remove_if(erases.begin(), erases.end(), both), erases.end());
-  puts.insert(puts.end(), std::make_move_iterator(put), std::make_move_iterator(delta_.puts.end()));
-  delta_.puts = std::move(puts);
+  auto& rows = delta_.rows;
+  std::ranges::sort(rows, [](const auto& a, const auto& b) {
+    const int order = a.key.compare(b.key);
+    return order != 0 ? order < 0 : a.run < b.run;
+  });
+  // A write that is superseded here is neither put nor deleted; one that is superseded twice is deleted once.
+  std::size_t kept = 0;
+  for (std::size_t i = 0, end; i < rows.size(); i = end) {
+    std::size_t puts = rows[i].value ? 1 : 0;
+    for (end = i + 1; end < rows.size() && rows[end].run == rows[i].run && rows[end].key == rows[i].key; ++end)
+      puts += rows[end].value ? 1 : 0;
+    if (puts > 0 && puts < end - i) continue;
+    if (kept != i) rows[kept] = std::move(rows[i]);
+    ++kept;
+  }
+  rows.resize(kept);
   return std::move(delta_);
 }
 
@@ -68,28 +65,22 @@ void apply_delta(const StateTarget& target, const ChunkHeader& header, StateDelt
                  const NoteRow& note) {
   if (target.pending.size() == 0 && delta.empty()) return;
   const RunStream& of = header.of;
-  const layout::Handle own = target.runs.find(of.run)->handle;
-  for (StateDelta::Put& put : delta.puts) {
-    const Dot dot{of.run, of.stream, put.seq};
-    if (target.pending.contains(dot, StateDelta::target(put.key))) continue;
-    if (note) note(put.key, dot, &put.value);
-    layout::set_state_handle(put.key, own);
-    batch.put(Table::state, std::move(put.key), std::move(put.value));
-  }
-  target.pending.settle(of, header.first, header.last, batch);
   std::vector<std::optional<layout::Handle>> handles(delta.runs.size());
-  for (StateDelta::Erase& erase : delta.erases) {
-    const Dot dot{delta.runs[erase.run], of.stream, erase.seq};
-    if (!target.received.contains(dot)) {
-      target.pending.add(dot, StateDelta::target(erase.key), batch);
+  batch.ops.reserve(batch.ops.size() + delta.rows.size() + 16);
+  for (StateDelta::Row& row : delta.rows) {
+    const Dot dot{delta.runs[row.run], of.stream, row.seq};
+    if (row.value && target.pending.contains(dot, StateDelta::target(row.key))) continue;
+    if (!row.value && !target.received.contains(dot)) {
+      target.pending.add(dot, StateDelta::target(row.key), batch);
       continue;
     }
-    if (note) note(erase.key, dot, nullptr);
-    auto& handle = handles[erase.run];
+    if (note) note(row.key, dot, row.value ? &*row.value : nullptr);
+    auto& handle = handles[row.run];
     if (!handle) handle = target.runs.find(dot.run)->handle;
-    layout::set_state_handle(erase.key, *handle);
-    batch.erase(Table::state, std::move(erase.key));
+    layout::set_state_handle(row.key, *handle);
+    batch.ops.push_back({Table::state, std::move(row.key), std::move(row.value)});
   }
+  target.pending.settle(of, header.first, header.last, batch);
 }
 
 Result<StateDelta> make_state_delta(const RunStream& of, std::uint64_t first, std::string_view rows) {

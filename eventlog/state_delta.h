@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <functional>
 #include <map>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -18,18 +19,14 @@ namespace landfall {
 // What the change events of one chunk do to the state, made on a worker: rows to put and rows to delete, whatever else is
 // here. A write that the chunk itself supersedes is in neither. Private to this folder.
 struct StateDelta {
-  struct Put {
-    std::uint64_t seq;
-    std::string key, value;  // layout::state_key without its handle, and its value
-  };
-  struct Erase {
+  struct Row {
     std::uint32_t run;  // in `runs`
     std::uint64_t seq;
-    std::string key;  // as of Put
+    std::string key;                   // layout::state_key without its handle
+    std::optional<std::string> value;  // none: to be deleted
   };
-  std::vector<RunId> runs;  // 0 is the chunk's own
-  std::vector<Put> puts;
-  std::vector<Erase> erases;         // of dots outside the chunk, each once
+  std::vector<RunId> runs;           // 0 is the chunk's own
+  std::vector<Row> rows;             // ordered by key, each once: tables take neighbours in one go
   std::vector<std::string> objects;  // ordered
 
   bool empty() const { return objects.empty(); }

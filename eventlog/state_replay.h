@@ -1,9 +1,11 @@
 #pragma once
 
 #include <functional>
+#include <set>
 #include <string>
 #include <unordered_map>
 
+#include "eventlog/floors.h"
 #include "eventlog/state_delta.h"
 
 namespace landfall {
@@ -21,7 +23,8 @@ Status rebuild_state(Store& store, const RunTable& runs, PendingWrites& pending,
 // in any order, then compare().
 class StateReplay {
  public:
-  StateReplay(const RunTable& runs, std::size_t part, std::size_t parts) : runs_(runs), part_(part), parts_(parts) {}
+  // What pruned chunks put or superseded is taken as it stands.
+  StateReplay(const RunTable& runs, const Floors& floors, std::size_t part, std::size_t parts);
 
   Status add(const ChunkHeader& header, std::string_view rows);
   // Calls `fault` for each row that is not what the chunks say.
@@ -29,13 +32,17 @@ class StateReplay {
 
  private:
   bool mine(std::string_view object) const;
+  bool pruned(const layout::StateKey& at) const;  // the write came with a chunk that was pruned
   bool expects(std::string_view key, std::string_view value, const std::function<void(std::string)>& fault) const;
 
   const RunTable& runs_;
+  const Floors& floors_;
+  std::set<Stream> with_floors_;
   std::size_t part_, parts_;
   ReceivedContext received_;
   PendingWrites pending_;
   std::unordered_map<std::string, std::string> rows_;
+  std::set<std::string, std::less<>> erased_;  // of what pruned chunks put
 };
 
 }  // namespace landfall
