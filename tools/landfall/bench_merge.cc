@@ -1,5 +1,7 @@
 #include "tools/landfall/bench_merge.h"
 
+#include <time.h>
+
 #include <cstdio>
 #include <functional>
 #include <iostream>
@@ -282,9 +284,26 @@ class StoredReplica {
   std::unique_ptr<Log> log_;
 };
 
+// Of all threads.
+double cpu_seconds() {
+  timespec spent{};
+  ::clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &spent);
+  return static_cast<double>(spent.tv_sec) + static_cast<double>(spent.tv_nsec) * 1e-9;
+}
+
+struct Spent {
+  double seconds = 0, cpu = 0;
+};
+template <class Work>
+Result<Spent> measure(const Work& work) {
+  const double started = bench_now(), cpu = cpu_seconds();
+  LANDFALL_TRY(work());
+  return Spent{bench_now() - started, cpu_seconds() - cpu};
+}
+
 // One replica of the three: what it had is not measured, what it is sent is.
-Result<double> ingest_one(const Script& script, const fs::path& dir, std::uint32_t r, Digest& digest,
-                          std::vector<Batch>* record) {
+Result<Spent> ingest_one(const Script& script, const fs::path& dir, std::uint32_t r, Digest& digest,
+                         std::vector<Batch>* record) {
   StoredReplica replica(dir, static_cast<std::uint8_t>(100 + r));
   LANDFALL_TRY(replica.open());
   LANDFALL_TRY(replica.ingest({&script.preload, &script.edits[r]}));
@@ -293,22 +312,19 @@ Result<double> ingest_one(const Script& script, const fs::path& dir, std::uint32
     if (from != r) others.push_back(&script.edits[from]);
   }
   replica.record(record != nullptr);
-  const double started = bench_now();
-  LANDFALL_TRY(replica.ingest(others));
-  const double seconds = bench_now() - started;
+  Result<Spent> spent = measure([&] { return replica.ingest(others); });
+  if (!spent) return spent;
   if (record != nullptr) *record = replica.take_batches();
   Result<Digest> sum = replica.log().state_digest(stream);
   if (!sum) return std::move(sum).error();
   digest = *sum;
-  return seconds;
+  return spent;
 }
 
-Result<double> commit_one(const fs::path& dir, std::vector<Batch> batches) {
+Result<Spent> commit_one(const fs::path& dir, std::vector<Batch> batches) {
   StoredReplica replica(dir, 200);
   LANDFALL_TRY(replica.open());
-  const double started = bench_now();
-  LANDFALL_TRY(replica.commit(std::move(batches)));
-  return bench_now() - started;
+  return measure([&] { return replica.commit(std::move(batches)); });
 }
 
 Result<BenchCase> measure_rocksdb(const Script& script, const BenchOptions& options) {
@@ -318,25 +334,30 @@ Result<BenchCase> measure_rocksdb(const Script& script, const BenchOptions& opti
   result.references = {{"store-alone", {}}};
   const fs::path dir = fs::absolute(options.dir) / "merge";
   std::vector<Batch> batches;
+  std::vector<double> cpu_us, alone_cpu_us;
   Digest whole{};
   auto recorded = ingest_one(script, dir, 0, whole, &batches);
   if (!recorded) return std::move(recorded).error();
   const auto each = static_cast<double>(script.count) / replicas * (replicas - 1);
   for (int round = 0; round < options.runs; ++round) {
     bench_progress("rocksdb: round " + std::to_string(round + 1) + " of " + std::to_string(options.runs));
-    double ours = 0;
+    Spent ours;
     for (std::uint32_t r = 0; r < replicas; ++r) {
       Digest digest{};
-      auto seconds = ingest_one(script, dir, r, digest, nullptr);
-      if (!seconds) return std::move(seconds).error();
+      auto spent = ingest_one(script, dir, r, digest, nullptr);
+      if (!spent) return std::move(spent).error();
       if (digest != whole) return Error{Code::corrupt, "replicas differ after the exchange"};
-      ours += *seconds;
+      ours.seconds += spent->seconds;
+      ours.cpu += spent->cpu;
     }
     auto alone = commit_one(dir, batches);
     if (!alone) return std::move(alone).error();
-    result.runs.push_back(each * replicas / ours);
-    result.references[0].runs.push_back(each / *alone);
+    result.runs.push_back(each * replicas / ours.seconds);
+    result.references[0].runs.push_back(each / alone->seconds);
+    cpu_us.push_back(ours.cpu / (each * replicas) * 1e6);
+    alone_cpu_us.push_back(alone->cpu / each * 1e6);
   }
+  result.extras = {{"cpu_us_per_op", median(cpu_us)}, {"store_alone_cpu_us_per_op", median(alone_cpu_us)}};
   bench_progress_done();
   return result;
 }
