@@ -10,6 +10,8 @@
 #include "crdt/register.h"
 #include "crdt/state.h"
 #include "devicetwin/device_requests.h"
+#include "devicetwin/twin_codec.h"
+#include "devicetwin/twin_json.h"
 #include "schemas/chunk.h"
 #include "schemas/columns.h"
 #include "schemas/event.h"
@@ -207,6 +209,22 @@ void device_request(std::string_view bytes) {
   LANDFALL_CHECK(whole == nlohmann::json::parse(payload));
 }
 
+// A value that is read is shown, whatever it is taken for: desired on both layers, reported, an attribute, a definition.
+void twin_value(std::string_view bytes) {
+  auto value = decode_twin_value(bytes);
+  if (value) LANDFALL_CHECK(decode_twin_value(encode_twin_value(*value).value()).value() == *value);
+  const auto live = [&](std::string path, Stream stream, std::uint64_t seq) {
+    return Entry{std::move(path), {{{}, 1, 1}, stream, seq}, {}, {}, std::string(bytes)};
+  };
+  const Entries desired = {live("/p/a/c", Stream::desired, 1), live("/p/a/e", Stream::desired, 2)};
+  const Entries reported = {live("/p/a", Stream::reported, 1), live("/s", Stream::reported, 2)};
+  const Entries document = {live("/attributes/a", Stream::document, 1), live("/def/a", Stream::document, 2)};
+  std::size_t unreadable = 0;
+  const std::string json = twin_json(view_twin("d", desired, reported, document, &unreadable));
+  LANDFALL_CHECK(nlohmann::json::accept(json) && (value.ok() || unreadable == 6));
+  if (auto canonical = canonical_json(bytes)) LANDFALL_CHECK(canonical_json(*canonical).value() == *canonical);
+}
+
 constexpr Target all[] = {
     {"row", row},
     {"rows", rows},
@@ -225,6 +243,7 @@ constexpr Target all[] = {
     {"enrolled", message<decode_enrolled>},
     {"received_context", received_context},
     {"ids", ids},
+    {"twin_value", twin_value},
     {"document", document},
     {"device_request", device_request},
 };
