@@ -31,6 +31,8 @@ class KubeEdge {
     std::string node_name;  // of $hw/events/node/<name>/...
     std::function<void(DeviceMessage)> send;
     std::function<std::string()> make_event_id;  // a fresh UUID, from Loop::random()
+    // True for a device that this node runs; the others do not exist here. None: all that are registered.
+    std::function<bool(const DeviceRecord&)> runs = {};
   };
   KubeEdge(Loop& loop, Twins& twins, Devices& devices, Options options);
   ~KubeEdge();
