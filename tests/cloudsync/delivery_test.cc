@@ -52,7 +52,7 @@ std::vector<std::string> pieces(sim::Rng& rng, const Side& from, Stream stream) 
   return cut;
 }
 
-TEST(Delivery, Scenario14_BackwardsThriceAndCutAnywhereIsTheSameState) {
+TEST(Scenario14, BackwardsThriceAndCutAnywhereIsTheSameState) {
   Joined pair;
   write(pair, pair.hub, 60);
   pair.hub.append(Stream::document, 40, 10);  // one chunk of many
@@ -90,7 +90,7 @@ TEST(Delivery, Scenario14_BackwardsThriceAndCutAnywhereIsTheSameState) {
   }
 }
 
-TEST(Delivery, Scenario20_WhatComesByThreeWaysAppliesOnceAndTheCorruptOneIsRefilled) {
+TEST(Scenario20, WhatComesByThreeWaysAppliesOnceAndTheCorruptOneIsRefilled) {
   Joined pair;
   write(pair, pair.edge, 40);
   sim::Rng rng(1);
@@ -121,7 +121,7 @@ TEST(Delivery, Scenario20_WhatComesByThreeWaysAppliesOnceAndTheCorruptOneIsRefil
   EXPECT_EQ(events, 40u);
 }
 
-TEST(Delivery, Scenario24_HelloThatClaimsMoreThanThereIsLosesNothing) {
+TEST(Scenario24, HelloThatClaimsMoreThanThereIsLosesNothing) {
   Joined pair;
   pair.edge.append(Stream::telemetry, 50, 20);
   const RunStream of{pair.edge.log->run(), Stream::telemetry};
@@ -156,7 +156,7 @@ TEST(Delivery, Scenario24_HelloThatClaimsMoreThanThereIsLosesNothing) {
   EXPECT_EQ(pair.hub.log->received().max(of), 50u);
 }
 
-TEST(Delivery, Scenario24_HelloWithABrokenContextIsRefused) {
+TEST(Scenario24, HelloWithABrokenContextIsRefused) {
   ReceivedContext good;
   const RunId run{NodeId{}, 1, 1};
   for (std::uint64_t seq = 2; seq < 20000; seq += 3) ASSERT_TRUE(good.add({run, Stream::alarm}, seq, seq).ok());

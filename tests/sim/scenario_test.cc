@@ -74,7 +74,10 @@ struct Apart : testing::Test {
   }
 };
 
-TEST_F(Apart, Scenario2_CloudWinsAndTheStaleOverrideIsListedOnAllSides) {
+using Scenario02 = Apart;
+using Scenario03 = Apart;
+
+TEST_F(Scenario02, CloudWinsAndTheStaleOverrideIsListedOnAllSides) {
   begin(Policy::cloud_wins);
   desire(world, edge, "20");
   EXPECT_EQ(shown(edge).desired->value, "20") << "it knew the cloud's value, so it holds aboard";
@@ -90,7 +93,7 @@ TEST_F(Apart, Scenario2_CloudWinsAndTheStaleOverrideIsListedOnAllSides) {
   }
 }
 
-TEST_F(Apart, Scenario3_StickyOverrideHoldsUntilAReleaseThatKnewIt) {
+TEST_F(Scenario03, StickyOverrideHoldsUntilAReleaseThatKnewIt) {
   begin(Policy::edge_sticky);
   desire(world, edge, "20");
   desire(world, hub, "30");
@@ -114,7 +117,7 @@ TEST_F(Apart, Scenario3_StickyOverrideHoldsUntilAReleaseThatKnewIt) {
   }
 }
 
-TEST_F(Apart, Scenario2_TwoEdgesThatNeverMetConvergeThroughTheHub) {
+TEST_F(Scenario02, TwoEdgesThatNeverMetConvergeThroughTheHub) {
   begin(Policy::latest);
   World::Node& other = world.edge(1);
   world.medium().cut(other.network, hub.network, 24h * 29, false);
@@ -130,7 +133,7 @@ TEST_F(Apart, Scenario2_TwoEdgesThatNeverMetConvergeThroughTheHub) {
 
 // One image, two ships: each open mints a run of its own, so both histories are kept, by the hub and, since they are of
 // their node, by both ships; somebody is told.
-TEST(Copied, Scenario7_BothShipsOfOneImageKeepWhatBothWrote) {
+TEST(Scenario07, BothShipsOfOneImageKeepWhatBothWrote) {
   World world(5, {.edges = 1});
   World::Node& ship = world.edge(0);
   desire(world, ship, "1");
