@@ -36,6 +36,9 @@ inline constexpr std::size_t op_path_bytes_max = 1024;
 inline constexpr std::size_t op_value_bytes_max = 64 << 10;
 inline constexpr std::size_t op_supersedes_max = 4096;
 inline constexpr std::size_t ops_per_event_max = 4096;
+// Keys of the rows of state that the changes of one chunk put or delete: a dot takes three bytes to list and a key to
+// delete. Beyond: an event that passes it alone is refused, a chunk is closed before, a decoder refuses the whole chunk.
+inline constexpr std::size_t chunk_state_bytes_max = 16 << 20;
 // Writes superseded before they came (crdt/state.h). Beyond: a chunk that would add to them is refused as unavailable until
 // gaps are filled; chunks that fill gaps go on.
 inline constexpr std::size_t pending_supersedes_max = 1 << 20;
@@ -143,10 +146,12 @@ inline constexpr std::size_t broker_client_topics_max = 64;
 inline constexpr std::size_t broker_rules_max = 256;
 // Of a password's hash: computed on the broker's only thread at each connect. Beyond: refused with out_of_range.
 inline constexpr int mqtt_password_iterations_max = 100'000;
-// What the edge's own client keeps while the broker is away. Beyond: the oldest that is not retained is dropped and
-// counted, then the oldest.
+// What the edge's own client keeps while the broker is away, retained messages apart: of these one per topic, and all of
+// them are published anew when a broker starts. Beyond: the oldest is dropped and counted.
 inline constexpr std::size_t mqtt_client_queue_messages_max = 10000;
 inline constexpr std::size_t mqtt_client_queue_bytes_max = 8 << 20;
+inline constexpr std::size_t mqtt_client_retained_messages_max = 100'000;
+inline constexpr std::size_t mqtt_client_retained_bytes_max = 32 << 20;
 
 // Server-sent events: listeners at once (beyond: 503) and what waits for a slow one (beyond: its stream ends, it comes back
 // and reads what is).

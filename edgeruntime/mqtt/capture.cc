@@ -84,7 +84,10 @@ bool is_topic_filter(std::string_view filter) {
 }
 
 bool topic_matches(std::string_view filter, std::string_view topic) {
-  if (topic.starts_with('$') && (filter.starts_with('#') || filter.starts_with('+'))) return false;
+  const bool begins_with_wildcard = filter.starts_with('#') || filter.starts_with('+');
+  if (begins_with_wildcard && topic.starts_with('$')) return false;
+  // Most rules are told from most topics by one byte.
+  if (!begins_with_wildcard && filter.substr(0, 1) != topic.substr(0, 1)) return false;
   for (;;) {
     bool filter_last = false, topic_last = false;
     const auto wanted = next_level(filter, filter_last);

@@ -26,7 +26,7 @@ enum class Outcome : std::uint8_t {
   event = 0,    // goes to the log as it is
   request = 1,  // asks or writes something of the node itself: handed to MqttIngestOptions::on_request
   // What the plugin tells of a client (notices), handed to MqttIngestOptions::on_notice. Topic is the filter or topic, if
-  // any. A notice is dropped where the ring has no room: nobody waits for it.
+  // any. A notice is dropped once a quarter of the ring is in use: nobody waits for it.
   subscribed = 2,
   unsubscribed = 3,
   disconnected = 4,

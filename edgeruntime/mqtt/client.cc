@@ -39,8 +39,11 @@ struct MqttClient::State : std::enable_shared_from_this<MqttClient::State> {
   State(UvLoop& l, MqttClientOptions o) : loop(l), options(std::move(o)) {}
   ~State() { close(); }
 
-  // By the order in which they came.
-  using Queue = std::map<std::uint64_t, Entry>;
+  struct Queue {
+    std::size_t messages_max, bytes_max;
+    std::map<std::uint64_t, Entry> entries = {};  // in the order in which they came
+    std::size_t bytes = 0;
+  };
 
   UvLoop& loop;
   MqttClientOptions options;
@@ -52,11 +55,11 @@ struct MqttClient::State : std::enable_shared_from_this<MqttClient::State> {
   std::optional<std::string> refusal;  // the broker's answer to CONNECT
   std::string last_said;
 
-  Queue plain, retained;  // that wait
+  Queue plain{mqtt_client_queue_messages_max, mqtt_client_queue_bytes_max};  // that wait
+  Queue retained{mqtt_client_retained_messages_max, mqtt_client_retained_bytes_max};
   std::unordered_map<std::string, std::uint64_t> retained_of_topic;
   std::map<int, std::pair<std::uint64_t, Entry>> in_flight;  // by message id
   std::uint64_t next_number = 0;
-  std::size_t waiting_bytes = 0;
   std::uint64_t dropped_said = 0;
   Metrics counts;
 
@@ -72,7 +75,7 @@ struct MqttClient::State : std::enable_shared_from_this<MqttClient::State> {
   void accept(Entry entry);
   void wait(std::uint64_t number, Entry entry);
   void hold_bounds();
-  Entry take(Queue& queue, Queue::iterator at);
+  Entry take(Queue& queue, std::uint64_t number);
   void pump();
   void finish(Entry entry, Status status);
 };
@@ -160,7 +163,7 @@ void MqttClient::State::on_ready(int status, int events) {
     ++counts.connects;
     backoff = backoff_min;
     const auto dropped = counts.dropped - std::exchange(dropped_said, counts.dropped);
-    say("our client is connected to the broker, " + std::to_string(plain.size() + retained.size()) +
+    say("our client is connected to the broker, " + std::to_string(plain.entries.size() + retained.entries.size()) +
         " messages waited" + (dropped == 0 ? "" : ", " + std::to_string(dropped) + " were dropped"));
     set_timer(look_after_every, &State::look_after);
   }
@@ -214,40 +217,41 @@ void MqttClient::State::wait(std::uint64_t number, Entry entry) {
       const Error replaced{Code::unavailable, "replaced by a newer retained message before it was sent"};
       // An unanswered one that comes back may be the older of the two.
       if (at->second > number) return finish(std::move(entry), replaced);
-      finish(take(retained, retained.find(at->second)), replaced);
+      finish(take(retained, at->second), replaced);
       retained_of_topic[entry.topic] = number;
     }
   }
-  waiting_bytes += entry.bytes();
   auto& queue = entry.retain ? retained : plain;
-  queue.emplace(number, std::move(entry));
+  queue.bytes += entry.bytes();
+  queue.entries.emplace(number, std::move(entry));
 }
 
-Entry MqttClient::State::take(Queue& queue, Queue::iterator at) {
-  auto entry = std::move(at->second);
-  queue.erase(at);
-  waiting_bytes -= entry.bytes();
+Entry MqttClient::State::take(Queue& queue, std::uint64_t number) {
+  auto entry = std::move(queue.entries.extract(number).mapped());
+  queue.bytes -= entry.bytes();
   if (entry.retain) retained_of_topic.erase(entry.topic);
   return entry;
 }
 
 void MqttClient::State::hold_bounds() {
-  while (plain.size() + retained.size() > mqtt_client_queue_messages_max ||
-         waiting_bytes > mqtt_client_queue_bytes_max) {
-    auto& queue = plain.empty() ? retained : plain;
-    ++counts.dropped;
-    finish(take(queue, queue.begin()), Error{Code::unavailable, "dropped: too much waits for the broker"});
+  for (auto* queue : {&plain, &retained}) {
+    while (queue->entries.size() > queue->messages_max || queue->bytes > queue->bytes_max) {
+      ++counts.dropped;
+      finish(take(*queue, queue->entries.begin()->first),
+             Error{Code::unavailable, "dropped: too much waits for the broker"});
+    }
   }
 }
 
 // Stops where the socket is full: libmosquitto would keep any number.
 void MqttClient::State::pump() {
+  const auto oldest = [](const Queue& queue) {
+    return queue.entries.empty() ? ~std::uint64_t{0} : queue.entries.begin()->first;
+  };
   while (is_connected && in_flight.size() < in_flight_max && !mosquitto_want_write(connection) &&
-         (!plain.empty() || !retained.empty())) {
-    const bool is_plain = retained.empty() || (!plain.empty() && plain.begin()->first < retained.begin()->first);
-    auto& queue = is_plain ? plain : retained;
-    const auto number = queue.begin()->first;
-    auto entry = take(queue, queue.begin());
+         (!plain.entries.empty() || !retained.entries.empty())) {
+    const auto number = std::min(oldest(plain), oldest(retained));
+    auto entry = take(oldest(plain) == number ? plain : retained, number);
     int id = 0;
     const int rc = mosquitto_publish(connection, &id, entry.topic.c_str(), static_cast<int>(entry.payload.size()),
                                      entry.payload.data(), entry.qos, entry.retain);
@@ -290,8 +294,8 @@ void MqttClient::publish_to(std::string_view client_id, const Message& message, 
 MqttClient::Metrics MqttClient::metrics() const {
   auto all = state_->counts;
   all.connected = state_->is_connected;
-  all.waiting = state_->plain.size() + state_->retained.size() + state_->in_flight.size();
-  all.waiting_bytes = state_->waiting_bytes;
+  all.waiting = state_->plain.entries.size() + state_->retained.entries.size() + state_->in_flight.size();
+  all.waiting_bytes = state_->plain.bytes + state_->retained.bytes;
   return all;
 }
 

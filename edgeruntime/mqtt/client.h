@@ -20,9 +20,9 @@ struct MqttClientOptions {
 
 // The edge's own client of its broker: publishes, never subscribes. What it publishes the plugin does not capture.
 //
-// While the broker is away messages wait, in their order: of retained ones the newest per topic, of the others the
-// newest that fit (mqtt_client_queue_bytes_max, mqtt_client_queue_messages_max; the oldest are dropped and counted). It
-// connects again by itself, after 50 ms at first, then up to 5 s. QoS 1 that was not answered is sent again.
+// While the broker is away messages wait, in their order: of retained ones the newest per topic, of the others the newest
+// that fit (mqtt_client_queue_..., mqtt_client_retained_... of limits.h; the oldest are dropped and counted). It connects
+// again by itself, after 50 ms at first, then up to 5 s. QoS 1 that was not answered is sent again.
 //
 // Loop thread only. The loop must outlive it. Destroying it drops what waits without calling `done`.
 class MqttClient {

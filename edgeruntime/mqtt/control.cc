@@ -180,12 +180,14 @@ Result<BrokerControl> decode_control(std::string_view text) {
   return control;
 }
 
+// The first of a name has it, and a name goes before a subject that is the same text.
 AccessList::AccessList(BrokerControl control) : control_(std::move(control)) {
+  const auto rights_of = [](const ClientAccess& client) {
+    return Rights{&client, client.is_mapper ? std::vector<std::string>() : filters_of(client)};
+  };
+  for (const auto& client : control_.clients) by_user_.insert({client.name, rights_of(client)});
   for (const auto& client : control_.clients) {
-    Rights rights{&client, client.is_mapper ? std::vector<std::string>() : filters_of(client)};
-    if (!client.certificate_subject.empty()) by_user_.insert({client.certificate_subject, rights});
-    // A name goes before a subject that is the same text.
-    by_user_.insert_or_assign(client.name, std::move(rights));
+    if (!client.certificate_subject.empty()) by_user_.insert({client.certificate_subject, rights_of(client)});
   }
 }
 

@@ -74,7 +74,8 @@ class MqttIngest {
   Metrics metrics() const;
 
   // Clients that publish for `device` and have no subscription: mappers that a restarted broker has forgotten and that
-  // go on without subscribing again. MqttClient::publish_to reaches them. Ordered; ids are gone at the client's end.
+  // go on without subscribing again, or programs that never listen and lose nothing by a message more.
+  // MqttClient::publish_to reaches them. Ordered; forgotten when they subscribe or go.
   std::vector<std::string> deaf_clients(std::string_view device) const;
   // All of them, with their devices, for people.
   std::vector<std::pair<std::string, std::vector<std::string>>> deaf_clients() const;

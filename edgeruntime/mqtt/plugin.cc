@@ -327,7 +327,7 @@ class Plugin {
     const auto parts = encode_captured(notice, head);
     std::size_t bytes = 0;
     for (const auto part : parts) bytes += part.size();
-    if (!writer_->has_room(bytes)) return;
+    if (!writer_->has_plenty_of_room(bytes)) return;
     const bool is_waited_for = notice.outcome == Outcome::subscribed;
     (void)writer_->write(parts, is_waited_for ? RingWriter::Urgency::urgent : RingWriter::Urgency::can_rest);
   }

@@ -293,8 +293,8 @@ Result<std::uint64_t> RingWriter::write(std::span<const std::string_view> parts,
   return head_;
 }
 
-bool RingWriter::has_room(std::size_t body) const {
-  return head_ + record_bytes(body) <= tail() + mapping_->data_bytes();
+bool RingWriter::has_plenty_of_room(std::size_t body) const {
+  return head_ + record_bytes(body) <= tail() + mapping_->data_bytes() / 4;
 }
 
 Status RingWriter::wait_durable(std::uint64_t position, std::chrono::milliseconds wait) {

@@ -61,8 +61,9 @@ class RingWriter {
   Result<std::uint64_t> write(std::span<const std::string_view> parts, Urgency urgency,
                               std::chrono::milliseconds wait = ring_wait);
 
-  // True where a record of `body` bytes would not have to wait: what nobody waits for is dropped where not.
-  bool has_room(std::size_t body) const;
+  // True where less than a quarter is in use with a record of `body` bytes more: what nobody waits for is dropped where not,
+  // so that it takes no room from messages while no edge reads.
+  bool has_plenty_of_room(std::size_t body) const;
 
   // Returns once everything before `position` is A1. Errors: `unavailable` after `wait`.
   Status wait_durable(std::uint64_t position, std::chrono::milliseconds wait = ring_wait);
