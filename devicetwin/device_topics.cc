@@ -93,7 +93,13 @@ bool DeviceTopics::handles_alarm(std::string_view topic) {
 
 // What is retained, where it is not what it was.
 void DeviceTopics::Impl::publish(const std::string& device, bool whatever_was) {
-  if (options.runs && !options.runs(device)) return;
+  const std::string level = device_level(device);
+  if (options.runs && !options.runs(device)) {
+    // Handed over: what stands here would be true no more.
+    if (published.erase(device) == 0) return;
+    send(topic_of(level, "twin/desired"), "", true);
+    return send(topic_of(level, "twin/delta"), "", true);
+  }
   const auto view = twins.view(device);
   if (!view && view.error().code != Code::not_found) return;
   std::string desired = "{", delta = "{";
@@ -107,7 +113,6 @@ void DeviceTopics::Impl::publish(const std::string& device, bool whatever_was) {
   desired = desired.size() == 1 ? "" : desired + "}";
   delta = delta.size() == 1 ? "" : delta + "}";
   Published& was = published[device];
-  const std::string level = device_level(device);
   if (whatever_was || was.desired != desired) send(topic_of(level, "twin/desired"), desired, true);
   if (whatever_was || was.delta != delta) send(topic_of(level, "twin/delta"), delta, true);
   was = {std::move(desired), std::move(delta)};

@@ -277,5 +277,73 @@ TEST_F(ADocument, IsListedByPrefixAndTold) {
   EXPECT_EQ(std::set<std::string>(told.begin(), told.end()), (std::set<std::string>{"a/1", "a/1/x", "a/2", "b"}));
 }
 
+json random_value(sim::Rng& rng, int depth) {
+  switch (rng.below(depth > 0 ? 7 : 5)) {
+    case 0: return nullptr;
+    case 1: return rng.below(5);
+    case 2: return std::string(1, static_cast<char>('p' + rng.below(4)));
+    case 3: return json::array({rng.below(3), rng.below(3)});
+    case 4: return json::object();
+    default: {
+      json object = json::object();
+      for (auto fields = 1 + rng.below(3); fields > 0; --fields)
+        object[std::string(1, static_cast<char>('a' + rng.below(4)))] = random_value(rng, depth - 1);
+      return object;
+    }
+  }
+}
+
+TEST(DocumentsEditedAnywhere, ComeToOneState) {
+  int written = 0, refused = 0, conflicts = 0;
+  for (std::uint64_t seed = 1; seed <= 60; ++seed) {
+    sim::Schedule schedule(seed);
+    Party ship(schedule, 1), office(schedule, 2), yard(schedule, 3);
+    Party* const parties[] = {&ship, &office, &yard};
+    auto& rng = schedule.rng;
+    const char* const ways[] = {"fields", "atomic", "set", "counter", "min", "max"};
+    for (int edits = 0; edits < 40; ++edits) {
+      Party& party = *parties[rng.below(3)];
+      const json value = random_value(rng, 3);
+      Result<Written> result = [&] {
+        switch (rng.below(8)) {
+          case 0: return party.put(value.dump());
+          case 1: return party.annotate(rng.chance(0.5) ? "/a" : "/b/c", ways[rng.below(6)]);
+          case 2: return rng.chance(0.3) ? party.remove() : party.settle("/a", {});
+          default: return party.patch(value.is_object() ? value.dump() : json{{"a", value}}.dump());
+        }
+      }();
+      ++(result ? written : refused);
+      if (!result) {
+        EXPECT_TRUE(result.error().code == Code::out_of_range || result.error().code == Code::not_found)
+            << seed << ": " << result.error().detail;
+      }
+      if (rng.chance(0.2)) give(parties[rng.below(3)]->node, party.node);
+    }
+    exchange(ship.node, office.node);
+    exchange(office.node, yard.node);
+    exchange(yard.node, ship.node);
+    const auto shown = ship.documents.view("site/config");
+    for (Party* party : {&office, &yard}) {
+      const auto other = party->documents.view("site/config");
+      ASSERT_EQ(shown.ok(), other.ok()) << seed;
+      if (!shown) continue;
+      EXPECT_EQ(shown->json, other->json) << seed;
+      EXPECT_EQ(shown->version, other->version) << seed;
+      EXPECT_EQ(shown->conflicts, other->conflicts) << seed;
+      conflicts += static_cast<int>(shown->conflicts.size());
+    }
+    ASSERT_TRUE(ship.put(R"({"all":"settled"})").ok()) << seed;
+    EXPECT_EQ(ship.view().json, R"({"all":"settled"})") << seed;
+    // A text of the whole that somebody wrote at the same time is still listed: one command more.
+    for (const std::string& conflict : ship.view().conflicts)
+      EXPECT_TRUE(ship.settle(json::parse(conflict)["path"], {}).ok()) << seed << " " << conflict;
+    EXPECT_EQ(ship.view().json, R"({"all":"settled"})") << seed;
+    EXPECT_TRUE(ship.view().conflicts.empty()) << seed;
+  }
+  EXPECT_GT(written, 500);
+  EXPECT_GT(refused, 50);
+  EXPECT_GT(conflicts, 20);
+}
+
 }  // namespace
 }  // namespace landfall
