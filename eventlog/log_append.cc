@@ -71,8 +71,10 @@ Status LogImpl::encode(Stream stream, std::span<const Event> events) {
     event.time = clock_.tick(now);
     event.clock = options_.clock;
     LANDFALL_TRY(encode_row(event, scratch_));
-    LANDFALL_TRY(check_change(event, seq++));
-    scratch_rows_.push_back({scratch_.size(), event.time});
+    Result<std::size_t> state_bytes = check_change(event, seq++);
+    if (!state_bytes) return std::move(state_bytes).error();
+    const std::size_t before = scratch_rows_.empty() ? 0 : scratch_rows_.back().state_bytes;
+    scratch_rows_.push_back({scratch_.size(), event.time, before + *state_bytes});
   }
   return ok();
 }
@@ -80,21 +82,23 @@ Status LogImpl::encode(Stream stream, std::span<const Event> events) {
 void LogImpl::gather(Stream stream, std::span<const Event> events, std::vector<Meta> meta, OnAppended done) {
   OwnStream& own = own_[static_cast<std::size_t>(stream)];
   const Appended appended{{run_, stream, own.next_seq}, events.size()};
-  std::size_t from = 0;  // bytes of scratch_ that are placed
+  std::size_t from = 0;    // bytes of scratch_ that are placed
+  std::size_t placed = 0;  // of the call's state_bytes
   for (std::size_t i = 0; i < events.size();) {
-    auto fits = [&](const Gathered& g, std::size_t rows, std::size_t end) {
-      return g.count + rows <= chunk_events_max && g.rows.size() + (end - from) <= chunk_rows_bytes_max;
+    auto fits = [&](const Gathered& g, std::size_t rows) {
+      const Row& last = scratch_rows_[i + rows - 1];
+      return g.count + rows <= chunk_events_max && g.rows.size() + (last.end - from) <= chunk_rows_bytes_max &&
+             g.state_bytes + (last.state_bytes - placed) <= chunk_state_bytes_max;
     };
     const std::size_t rest = events.size() - i;
     // A call is not split over two chunks where one can hold it.
-    const bool whole_elsewhere = scratch_.size() - from <= chunk_rows_bytes_max && rest <= chunk_events_max;
-    if (own.waiting.empty() || !fits(own.waiting.back(), 1, scratch_rows_[i].end) ||
-        (whole_elsewhere && !fits(own.waiting.back(), rest, scratch_.size()))) {
+    const bool whole_elsewhere = fits(Gathered(), rest);
+    if (own.waiting.empty() || !fits(own.waiting.back(), 1) || (whole_elsewhere && !fits(own.waiting.back(), rest))) {
       own.waiting.emplace_back().first = own.next_seq;
     }
     Gathered& g = own.waiting.back();
     std::size_t n = 1;
-    while (n < rest && fits(g, n + 1, scratch_rows_[i + n].end)) ++n;
+    while (n < rest && fits(g, n + 1)) ++n;
     for (std::size_t k = i; k < i + n; ++k) {
       g.subjects.add(events[k].subject);
       g.changes |= events[k].kind == Kind::change;
@@ -105,6 +109,8 @@ void LogImpl::gather(Stream stream, std::span<const Event> events, std::vector<M
     g.count += n;
     own.next_seq += n;
     from = scratch_rows_[i + n - 1].end;
+    g.state_bytes += scratch_rows_[i + n - 1].state_bytes - placed;
+    placed = scratch_rows_[i + n - 1].state_bytes;
     i += n;
   }
   Gathered& last = own.waiting.back();

@@ -101,6 +101,7 @@ class LogImpl final : public Log {
     HybridTime time_min{~0ull}, time_max;
     SubjectSet subjects;
     bool changes = false;  // holds change events
+    std::size_t state_bytes = 0;
     std::vector<Meta> meta;
     std::vector<Ending> endings;
   };
@@ -151,6 +152,7 @@ class LogImpl final : public Log {
   struct Row {
     std::size_t end;  // in scratch_
     HybridTime time;
+    std::size_t state_bytes;  // from the call's first row to here
   };
   void accept(Stream stream, std::span<const Event> events, std::vector<Meta> meta, OnAppended done);
   Status encode(Stream stream, std::span<const Event> events);
@@ -177,7 +179,7 @@ class LogImpl final : public Log {
   Status prune_chunk(std::string_view key, std::string_view value, Batch& batch, Floor& floor) const;
 
   // log_state.cc
-  Status check_change(const Event& event, std::uint64_t own_seq) const;
+  Result<std::size_t> check_change(const Event& event, std::uint64_t own_seq) const;
   Status check_pending(const std::vector<Prepared>& parts) const;
   ObjectCache::Changes change_state(const ChunkHeader& header, StateDelta& delta, Batch& batch);
 

@@ -8,17 +8,22 @@
 namespace landfall {
 
 // Before it gets a dot: what its decoder says, and that it supersedes nothing that this run has still to write.
-Status LogImpl::check_change(const Event& event, std::uint64_t own_seq) const {
-  if (event.kind != Kind::change) return ok();
+// Gives the bytes of its rows' keys.
+Result<std::size_t> LogImpl::check_change(const Event& event, std::uint64_t own_seq) const {
+  std::size_t bytes = 0;
+  if (event.kind != Kind::change) return bytes;
   OpReader reader(event.payload, run_);
   OpReader::View op;
   while (reader.next(op)) {
+    bytes += (op.supersedes.size() + (op.value ? 1 : 0)) * state_row_bytes(event.subject, op.path);
     for (const OpReader::Superseded& dot : op.supersedes) {
       if (dot.run == 0 && dot.seq >= own_seq)
         return Error{Code::out_of_range, "change: supersedes a write that is still to come"};
     }
   }
-  return reader.status();
+  if (!reader.status()) return reader.status().error();
+  if (bytes > chunk_state_bytes_max) return Error{Code::out_of_range, "change: over 16 MiB of rows: split it"};
+  return bytes;
 }
 
 Status LogImpl::check_pending(const std::vector<Prepared>& parts) const {

@@ -13,6 +13,10 @@ std::string_view StateDelta::target(const std::string& key) {
   return std::string_view(key).substr(1, key.size() - 1 - after);
 }
 
+std::size_t state_row_bytes(std::string_view object, std::string_view path) {
+  return object.size() + path.size() + layout::state_key({}, {}, {}, 0, 0).size();
+}
+
 std::uint32_t StateDeltaMaker::number(const RunId& run) {
   const auto [known, fresh] = known_.emplace(run, static_cast<std::uint32_t>(delta_.runs.size()));
   if (fresh) delta_.runs.push_back(run);
@@ -27,6 +31,8 @@ Status StateDeltaMaker::add(std::uint64_t seq, const Event& event) {
     numbers_.push_back(number(reader.run(static_cast<std::uint32_t>(i))));
   OpReader::View op;
   while (reader.next(op)) {
+    bytes_ += (op.supersedes.size() + (op.value ? 1 : 0)) * state_row_bytes(event.subject, op.path);
+    if (bytes_ > chunk_state_bytes_max) return Error{Code::out_of_range, "change: over 16 MiB of rows"};
     for (const OpReader::Superseded& dot : op.supersedes)
       delta_.rows.push_back({numbers_[dot.run], dot.seq,
                              layout::state_key(of_.stream, event.subject, op.path, 0, dot.seq), std::nullopt});

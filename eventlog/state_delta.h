@@ -34,6 +34,9 @@ struct StateDelta {
   static std::string_view target(const std::string& key);
 };
 
+// What one row counts towards chunk_state_bytes_max.
+std::size_t state_row_bytes(std::string_view object, std::string_view path);
+
 // Collects a chunk's events in order of seq. Usage: add() for each, then take().
 class StateDeltaMaker {
  public:
@@ -47,6 +50,7 @@ class StateDeltaMaker {
 
   RunStream of_;
   StateDelta delta_;
+  std::size_t bytes_ = 0;  // of keys
   std::map<RunId, std::uint32_t> known_;
   std::vector<std::uint32_t> numbers_;  // of one payload's runs
 };

@@ -238,6 +238,44 @@ TEST(StateCrash, ARebuildThatIsInterruptedStartsAnew) {
   EXPECT_EQ(report->faults, std::vector<std::string>{});
 }
 
+// Wherever a crash comes between, chunks begin right above the floor.
+TEST(StateCrash, APruneThatIsInterruptedLeavesTheFloorUnderTheFirstChunk) {
+  int between = 0;
+  for (std::uint64_t seed = 1; seed <= 40; ++seed) {
+    sim::Schedule schedule(seed);
+    sim::Loop loop(schedule);
+    sim::Disk disk(loop);
+    const auto open = [&] { return Log::open(loop, disk, {.node = {{1}}, .boot_id = "sim", .software = "sim"}); };
+    auto log = open();
+    ASSERT_TRUE(log.ok());
+    const RunStream of{(*log)->run(), stream};
+    Event event;
+    event.kind = Kind::message;
+    event.subject = "d";
+    for (int i = 0; i < 40; ++i) {
+      (*log)->append(stream, {&event, 1}, [](const Result<Log::Appended>&) {});
+      schedule.run_for(100ms);
+    }
+    ASSERT_EQ((*log)->received().base(of), 40u);
+    (*log)->prune(of, 35, [](const Status&) {});
+    schedule.run_for(schedule.rng.spread(10us, 100ms));
+    log->reset();
+    loop.crash();
+    disk.crash(schedule.rng);
+    disk.boot(loop);
+    const auto report = verify_log(disk, {});
+    ASSERT_TRUE(report.ok());
+    EXPECT_EQ(report->faults, std::vector<std::string>{});
+    auto again = open();
+    ASSERT_TRUE(again.ok());
+    const std::uint64_t floor = (*again)->floor(of);
+    between += floor > 0 && floor < 35 ? 1 : 0;
+    EXPECT_TRUE((*again)->received().contains(of, 1, 40));
+    EXPECT_EQ((*again)->read(of, 1, 1)->at(0).header.first, floor + 1);
+  }
+  EXPECT_GT(between, 3);
+}
+
 #endif
 
 }  // namespace
