@@ -4,19 +4,35 @@
 #include <charconv>
 #include <ctime>
 
+#include <nlohmann/json.hpp>
+
+#include "schemas/op.h"
+
 namespace landfall {
 namespace {
 
-std::string_view type_of(Kind kind, std::string& other) {
-  switch (kind) {
+// What a change is of follows from its stream and the name of its object (devicetwin/README.md).
+std::string_view type_of_change(Stream stream, std::string_view object) {
+  switch (stream) {
+    case Stream::desired: return "landfall.twin.desired";
+    case Stream::reported: return "landfall.twin.reported";
+    case Stream::alarm: return object.starts_with("command/") ? "landfall.command" : "landfall.alarm.state";
+    case Stream::document: return object.starts_with("device/") ? "landfall.device" : "landfall.document";
+    default: return "landfall.change";
+  }
+}
+
+std::string_view type_of(Stream stream, const Event& event, std::string& other) {
+  switch (event.kind) {
     case Kind::run_start: return "landfall.control.run_start";
     case Kind::audit: return "landfall.control.audit";
     case Kind::telemetry: return "landfall.telemetry";
     case Kind::alarm: return "landfall.alarm";
     case Kind::message: return "landfall.message";
+    case Kind::change: return type_of_change(stream, event.subject);
   }
   // A newer node's kind: relayed under its number.
-  other = "landfall.kind." + std::to_string(static_cast<unsigned>(kind));
+  other = "landfall.kind." + std::to_string(static_cast<unsigned>(event.kind));
   return other;
 }
 
@@ -37,7 +53,40 @@ std::string_view in_decimal(std::uint64_t value, std::string& out) {
   return out;
 }
 
+std::string base64(std::string_view bytes) {
+  static constexpr char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+  std::string out;
+  for (std::size_t i = 0; i < bytes.size(); i += 3) {
+    std::uint32_t group = 0;
+    for (std::size_t k = 0; k < 3; ++k)
+      group = group << 8 | (i + k < bytes.size() ? static_cast<unsigned char>(bytes[i + k]) : 0u);
+    for (std::size_t k = 0; k < 4; ++k) out.push_back(i + k > bytes.size() ? '=' : digits[group >> (18 - 6 * k) & 63]);
+  }
+  return out;
+}
+
 }  // namespace
+
+Result<std::string> change_json(const RunStream& of, const Event& event) {
+  using Json = nlohmann::ordered_json;
+  Json changes = Json::array();
+  OpReader reader(event.payload, of.run);
+  OpReader::View op;
+  while (reader.next(op)) {
+    Json change = {{"path", op.path}};
+    if (op.value) {
+      Json value = Json::parse(op.value->substr(0, op.value->find('\0')), nullptr, false);
+      change["value"] = value.is_discarded() ? Json{{"base64", base64(*op.value)}} : std::move(value);
+    }
+    Json dots = Json::array();
+    for (const auto& dot : op.supersedes) dots.push_back(to_string(Dot{reader.run(dot.run), of.stream, dot.seq}));
+    change["supersedes"] = std::move(dots);
+    changes.push_back(std::move(change));
+  }
+  if (!reader.status()) return reader.status().error();
+  const Json all = {{"object", event.subject}, {"changes", std::move(changes)}};
+  return all.dump(-1, ' ', false, Json::error_handler_t::replace);
+}
 
 std::string_view kafka_topic_suffix(KafkaTopic topic) {
   static constexpr std::string_view suffixes[kafka_topic_count] = {"control",   "alarms",    "twins",
@@ -74,7 +123,8 @@ CloudEventHeaders::CloudEventHeaders(const RunStream& of, std::string_view trust
     : run_(to_string(of.run)),
       node_(to_string(of.run.node)),
       source_("spiffe://" + std::string(trust_domain) + "/node/" + node_),
-      stream_(to_string(of.stream)) {
+      stream_(to_string(of.stream)),
+      of_(of) {
   id_ = run_ + "/" + std::string(stream_) + "/";
   id_prefix_ = id_.size();
 }
@@ -103,10 +153,13 @@ const std::vector<CloudEventHeaders::Header>& CloudEventHeaders::of(const Event&
   headers_.push_back({"ce_specversion", "1.0"});
   headers_.push_back({"ce_id", id_});
   headers_.push_back({"ce_source", source_});
-  headers_.push_back({"ce_type", type_of(event.kind, type_)});
+  headers_.push_back({"ce_type", type_of(of_.stream, event, type_)});
   headers_.push_back({"ce_time", time_});
   if (!event.subject.empty()) headers_.push_back({"ce_subject", event.subject});
-  if (!event.content_type.empty()) headers_.push_back({"content-type", event.content_type});
+  if (event.kind == Kind::change) headers_.push_back({"content-type", "application/json"});
+  if (!event.actor.empty()) headers_.push_back({"ce_actor", event.actor});
+  if (event.kind != Kind::change && !event.content_type.empty())
+    headers_.push_back({"content-type", event.content_type});
   headers_.push_back({"ce_stream", stream_});
   headers_.push_back({"ce_run", run_});
   headers_.push_back({"ce_sequence", std::string_view(id_).substr(id_prefix_)});
@@ -122,7 +175,17 @@ const std::vector<CloudEventHeaders::Header>& CloudEventHeaders::of(const Event&
     deps_ = to_hex(event.deps);
     headers_.push_back({"ce_deps", deps_});
   }
+  if (event.kind == Kind::change) headers_.push_back({payload_header, event.payload});
   return headers_;
+}
+
+std::string_view CloudEventHeaders::value(const Event& event) {
+  if (event.kind != Kind::change) return event.payload;
+  auto rendered = change_json(of_, event);
+  // No log takes a change that it cannot read; one that a newer node wrote is shown as it is.
+  if (!rendered) return event.payload;
+  rendered_ = std::move(*rendered);
+  return rendered_;
 }
 
 std::string_view CloudEventHeaders::key(const Event& event) const {

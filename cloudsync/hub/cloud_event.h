@@ -8,14 +8,21 @@
 
 #include "schemas/event.h"
 #include "schemas/ids.h"
+#include "schemas/result.h"
 
 namespace landfall {
 
 // The data topics, in the order of their names in kafka_topic_suffix.
 enum class KafkaTopic : std::uint8_t { control, alarms, twins, documents, telemetry, blobs };
 inline constexpr std::size_t kafka_topic_count = 6;
+inline constexpr std::string_view payload_header = "landfall-payload";
 std::string_view kafka_topic_suffix(KafkaTopic topic);
 KafkaTopic kafka_topic(Stream stream);
+
+// {"object":...,"changes":[{"path":...,"value":...,"supersedes":["dot",...]}]}: the ops of a change event for people and
+// programs that know nothing of ours. A value that is no JSON text up to its first byte 00 is {"base64":...}; an op that
+// only supersedes has none. Errors: as OpReader.
+Result<std::string> change_json(const RunStream& of, const Event& event);
 
 // RFC 3339, UTC, milliseconds. Years 1970 to 9999; later times are clamped.
 void append_rfc3339(std::int64_t unix_ms, std::string& out);
@@ -31,6 +38,9 @@ class CloudEventHeaders {
   };
   // Views borrow from `event` and from this object, until the next call.
   const std::vector<Header>& of(const Event& event, std::uint64_t seq, bool backfill);
+  // The record's value: the payload as it is; of a change its ops as JSON (change_json), while the payload itself, with
+  // which the row and so the chain can be computed again, is the header landfall-payload.
+  std::string_view value(const Event& event);
   // device, else subject, else the node: what orders records for a consumer and spreads them in a compacted copy.
   std::string_view key(const Event& event) const;
 
@@ -38,7 +48,8 @@ class CloudEventHeaders {
   std::string run_, node_, source_, id_;
   std::size_t id_prefix_;
   std::string_view stream_;
-  std::string type_, time_, tick_, deps_;
+  RunStream of_;
+  std::string type_, time_, tick_, deps_, rendered_;
   std::int64_t time_second_ = -1;
   std::vector<Header> headers_;
 };

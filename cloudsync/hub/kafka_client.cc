@@ -17,6 +17,14 @@ void on_error(rd_kafka_t*, int code, const char* reason, void* opaque) {
   if (code == RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN) talk->all_down();
 }
 
+// On the thread that polls.
+void on_delivery(rd_kafka_t*, const rd_kafka_message_t* message, void* opaque) {
+  if (message->err == RD_KAFKA_RESP_ERR_NO_ERROR) return;
+  auto* talk = static_cast<KafkaTalk*>(opaque);
+  talk->say(std::string("not delivered: ") + rd_kafka_err2str(message->err));
+  talk->failed();
+}
+
 struct ConfDestroy {
   void operator()(rd_kafka_conf_t* conf) const { rd_kafka_conf_destroy(conf); }
 };
@@ -49,6 +57,8 @@ Result<KafkaClient> make_client(rd_kafka_type_t type, const std::string& bootstr
   rd_kafka_conf_set_opaque(conf, &talk);
   rd_kafka_conf_set_log_cb(conf, on_log);
   rd_kafka_conf_set_error_cb(conf, on_error);
+  // Of a transaction its commit tells; only a producer without one has to hear of each record.
+  if (type == RD_KAFKA_PRODUCER && !fixed.contains("transactional.id")) rd_kafka_conf_set_dr_msg_cb(conf, on_delivery);
   std::array<char, 512> why{};
   rd_kafka_t* client = rd_kafka_new(type, conf, why.data(), why.size());
   if (client == nullptr) return Error{Code::out_of_range, std::string("kafka client: ") + why.data()};

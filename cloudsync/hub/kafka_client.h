@@ -24,10 +24,13 @@ class KafkaTalk {
   void say(std::string text);
   std::string last() const;
   void all_down() { all_down_ = true; }
+  void failed() { ++failures_; }  // a record of a producer without transactions was not delivered
+  std::uint64_t failures() const { return failures_; }
   bool take_all_down() { return all_down_.exchange(false); }  // whether every broker was lost since the last call
 
  private:
   std::atomic<bool> all_down_ = false;
+  std::atomic<std::uint64_t> failures_ = 0;
   mutable std::mutex mutex_;
   std::string last_;
 };

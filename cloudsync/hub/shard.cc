@@ -379,15 +379,18 @@ KafkaVerdict Shard::produce_chunk(Batch& batch, std::size_t index) {
     }
     const std::string_view key = headers->key(*event);
     // Null would be a tombstone.
-    const char* value = event->payload.empty() ? "" : event->payload.data();
+    const std::string_view content = headers->value(*event);
+    const char* value = content.empty() ? "" : content.data();
     std::array<rd_kafka_vu_t, 6> what{};
     what[0].vtype = RD_KAFKA_VTYPE_RKT, what[0].u.rkt = topic;
     what[1].vtype = RD_KAFKA_VTYPE_PARTITION, what[1].u.i32 = static_cast<std::int32_t>(options_.shard);
     what[2].vtype = RD_KAFKA_VTYPE_KEY, what[2].u.mem.ptr = const_cast<char*>(key.data()),
     what[2].u.mem.size = key.size();
     what[3].vtype = RD_KAFKA_VTYPE_VALUE, what[3].u.mem.ptr = const_cast<char*>(value);
-    what[3].u.mem.size = event->payload.size();
-    what[4].vtype = RD_KAFKA_VTYPE_MSGFLAGS, what[4].u.i = 0;  // neither copied nor freed: the batch keeps it
+    what[3].u.mem.size = content.size();
+    // Neither copied nor freed, as the batch keeps it; what was made for this record is copied.
+    const bool made = content.data() != event->payload.data();
+    what[4].vtype = RD_KAFKA_VTYPE_MSGFLAGS, what[4].u.i = made ? RD_KAFKA_MSG_F_COPY : 0;
     what[5].vtype = RD_KAFKA_VTYPE_HEADERS, what[5].u.headers = carried;
     while (rd_kafka_error_t* error = rd_kafka_produceva(producer_.get(), what.data(), what.size())) {
       const bool full = rd_kafka_error_code(error) == RD_KAFKA_RESP_ERR__QUEUE_FULL;

@@ -13,14 +13,20 @@ namespace {
 struct Topic {
   std::string name;
   bool compacted;
+  bool kept = false;     // not deleted by age: what state is made of
+  bool counted = false;  // its partitions must be as many as the shards
 };
 
 std::vector<Topic> topics_of(const std::string& prefix) {
   std::vector<Topic> topics;
   for (std::size_t i = 0; i < kafka_topic_count; ++i) {
-    topics.push_back({prefix + "." + std::string(kafka_topic_suffix(static_cast<KafkaTopic>(i))), false});
+    const auto topic = static_cast<KafkaTopic>(i);
+    const bool passes = topic == KafkaTopic::telemetry || topic == KafkaTopic::blobs;
+    topics.push_back({prefix + "." + std::string(kafka_topic_suffix(topic)), false, !passes});
   }
-  topics.push_back({progress_topic(prefix), true});
+  for (std::size_t i = 0; i < state_topic_count; ++i)
+    topics.push_back({state_topic(prefix, static_cast<StateTopic>(i)), true});
+  topics.push_back({progress_topic(prefix), true, false, true});
   return topics;
 }
 
@@ -35,7 +41,9 @@ Error refused(const Topic& topic, const TopicPlan& plan, const std::string& why)
           ", and this hub may Describe, Read and Write it; an operator can run: kafka-topics.sh --bootstrap-server " +
           plan.bootstrap + " --create --topic " + topic.name + " --partitions " + partitions +
           (replicas.empty() ? "" : " --replication-factor " + replicas) +
-          (topic.compacted ? " --config cleanup.policy=compact" : "")};
+          (topic.compacted ? " --config cleanup.policy=compact"
+           : topic.kept    ? " --config retention.ms=-1"
+                           : "")};
 }
 
 // Partitions of one topic; 0 where it does not exist.
@@ -66,6 +74,7 @@ Status create(rd_kafka_t* client, const Topic& topic, const TopicPlan& plan) {
   if (wanted == nullptr) return refused(topic, plan, why.data());
   const std::unique_ptr<rd_kafka_NewTopic_t, void (*)(rd_kafka_NewTopic_t*)> owned(wanted, rd_kafka_NewTopic_destroy);
   if (topic.compacted) rd_kafka_NewTopic_set_config(wanted, "cleanup.policy", "compact");
+  if (topic.kept) rd_kafka_NewTopic_set_config(wanted, "retention.ms", "-1");
   // Three replicas promise nothing while one of them may acknowledge alone.
   if (plan.replication >= 3) rd_kafka_NewTopic_set_config(wanted, "min.insync.replicas", "2");
 
@@ -104,7 +113,7 @@ Status create(rd_kafka_t* client, const Topic& topic, const TopicPlan& plan) {
 
 Status check_partitions(const Topic& topic, std::uint32_t there, const TopicPlan& plan) {
   const std::string needs = std::to_string(plan.partitions), has = std::to_string(there);
-  if (topic.compacted && there != plan.partitions) {
+  if (topic.counted && there != plan.partitions) {
     return Error{Code::conflict, "topic " + topic.name + " has " + has + " partitions and [kafka] shards is " + needs +
                                      ": a node's progress would not be found again; set shards = " + has};
   }
@@ -117,6 +126,11 @@ Status check_partitions(const Topic& topic, std::uint32_t there, const TopicPlan
 }
 
 }  // namespace
+
+std::string state_topic(const std::string& prefix, StateTopic topic) {
+  static constexpr std::string_view suffixes[state_topic_count] = {"twin-state", "alarm-state", "document-state"};
+  return prefix + "." + std::string(suffixes[static_cast<std::size_t>(topic)]);
+}
 
 std::string progress_topic(const std::string& prefix) { return prefix + ".progress"; }
 

@@ -21,6 +21,11 @@ struct TopicPlan {
 // with the wrong partitions; `unavailable` where no broker answers or `stop` is set: worth another try.
 Status ensure_topics(rd_kafka_s* client, const TopicPlan& plan, const std::atomic<bool>& stop);
 
+// Compacted: what is, one record per device, alarm or document, a tombstone where it is gone.
+enum class StateTopic : std::uint8_t { twins, alarms, documents };
+inline constexpr std::size_t state_topic_count = 3;
+std::string state_topic(const std::string& prefix, StateTopic topic);
+
 std::string progress_topic(const std::string& prefix);
 
 }  // namespace landfall
