@@ -32,8 +32,6 @@ class Devices {
   ~Devices();
 
   Result<DeviceRecord> get(std::string_view device) const;
-  // As Written::version: what If-Match of put() is held against.
-  Result<std::string> version(std::string_view device) const;
   Result<std::vector<DeviceRecord>> list(std::string_view after, std::size_t limit) const;
   // Creates or changes. Fields that equal what is there are not written; empty ones are taken away, definitions that are not
   // listed stay. Another node than before is a hand-over. if_match: DeviceRecord::version, or "*" for any that exists.

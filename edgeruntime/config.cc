@@ -270,6 +270,10 @@ void add_api_and_log(std::vector<Field<C>>& fields) {
       "Loopback address and port for the HTTP API (status, events, /metrics, /healthz), besides the unix socket\n"
       "landfall.sock in this folder, which is always there. Empty: only the socket.",
       check_loopback));
+  fields.push_back(text<C>(
+      "api", "tokens", [](C & c) -> auto& { return c.api.tokens; },
+      "File in this folder that says who may use `listen`: lines \"<name> reader|operator <sha256 of the token>\".\n"
+      "Empty: whoever can reach that address. The unix socket is this user's and needs none."));
   fields.push_back(bytes<C>(
       "log", "memory", [](C & c) -> auto& { return c.log.memory_bytes; }, 4 << 20, std::uint64_t{4} << 30,
       "Memory for the log's write buffers and block cache, \"4 MiB\" to \"4 GiB\". Units: B, KiB, MiB, GiB."));

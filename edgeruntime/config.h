@@ -20,6 +20,7 @@ namespace landfall {
 
 struct ApiConfig {
   std::string listen;  // loopback address and port; empty: only the unix socket
+  std::string tokens;  // file in the node's folder; empty: whoever reaches `listen` may use it
 };
 
 struct LogConfig {

@@ -3,8 +3,7 @@
 #include <spdlog/spdlog.h>
 
 #include "edgeruntime/enrolment.h"
-#include "edgeruntime/mqtt/broker.h"
-#include "edgeruntime/mqtt/ingest.h"
+#include "edgeruntime/event_bus.h"
 #include "edgeruntime/node.h"
 #include "edgeruntime/node_body.h"
 #include "edgeruntime/pending_invite.h"
@@ -42,41 +41,38 @@ class EdgeNode final : public NodeBody {
   }
 
   Status open_mqtt() {
-    auto rules = capture_rules(config_.mqtt.capture, config_.mqtt.durability);
-    if (!rules) return Error{rules.error()}.in("[mqtt] capture");
-    const auto dir = options_.paths.mqtt();
-    MqttIngestOptions ingest;
-    ingest.ring = dir / "ring";
-    ingest.wake_socket = dir / "wake.sock";
-    ingest.on_error = [](const Error& error) { spdlog::error("event=mqtt_capture reason=\"{}\"", error.detail); };
-    ingest.on_retained = [this] {
-      if (broker_) broker_->save_retained();
-    };
-    BrokerOptions broker;
-    broker.dir = dir;
-    broker.program = config_.mqtt.broker;
-    broker.plugin = config_.mqtt.plugin;
-    broker.ring = ingest.ring;
-    broker.wake_socket = ingest.wake_socket;
-    broker.rules = std::move(*rules);
-    broker.listen = config_.mqtt.listen;
-    broker.port = static_cast<std::uint16_t>(config_.mqtt.port);
-    if (config_.mqtt.websocket_port != 0)
-      broker.websocket_port = static_cast<std::uint16_t>(config_.mqtt.websocket_port);
-    broker.password_file = config_.mqtt.password_file;
-    broker.on_line = [](std::string_view line) { spdlog::info("event=broker what=\"{}\"", line); };
-
-    std::error_code error;
-    std::filesystem::create_directories(dir, error);
-    if (error) return Error{Code::disk, dir.string() + ": " + error.message()};
-    std::filesystem::permissions(dir, std::filesystem::perms::owner_all, error);
-    auto opened = MqttIngest::open(loop_, *log_, std::move(ingest));
-    if (!opened) return Error{opened.error()}.in("mqtt ring");
-    ingest_ = std::move(*opened);
-    auto started = Broker::start(loop_, std::move(broker));
-    if (!started) return Error{started.error()}.in("mqtt broker");
-    broker_ = std::move(*started);
+    EventBus::Options options;
+    options.config = config_.mqtt;
+    options.dir = options_.paths.mqtt();
+    options.node_name = config_.name;
+    options.audit = [this](std::string what) { audit(std::move(what)); };
+    options.runs = [this](const DeviceRecord& record) { return runs(record); };
+    auto opened =
+        EventBus::open(loop_, *log_, {meaning_->twins, meaning_->devices, meaning_->commands}, std::move(options));
+    if (!opened) return std::move(opened).error();
+    bus_ = std::move(*opened);
     return ok();
+  }
+
+  Layer layer() const override { return Layer::edge; }
+
+  // Registered for this node, or for none in particular and known here by its own reports: two edges never both send.
+  bool runs(const DeviceRecord& record) const {
+    if (!record.node.empty()) return record.node == config_.name || record.node == to_string(log_->run().node);
+    const auto reported = log_->state(Stream::reported, twin_object(record.device));
+    return reported && !reported->empty();
+  }
+
+  Commands::Options command_options() override {
+    return {[this](const std::string& device) {
+              const auto known = meaning_->devices.get(device);
+              DeviceRecord record;
+              record.device = device;
+              return runs(known ? *known : record);
+            },
+            [this](const CommandView& command) {
+              if (bus_) bus_->send_command(command);
+            }};
   }
 
   Status open_link() {
@@ -152,21 +148,18 @@ class EdgeNode final : public NodeBody {
   void stop_parts() override {
     stopping_parts_ = true;
     if (replicator_) replicator_->stop();
-    if (!broker_) return;
-    broker_gone_ = false;
-    broker_->stop([this] { broker_gone_ = true; });
+    if (bus_) bus_->stop();
   }
 
   bool stopped() const override {
-    if (!broker_gone_ || (ingest_ && ingest_->metrics().ring_used_bytes != 0)) return false;
+    if (bus_ && !bus_->stopped()) return false;
     if (!replicator_) return true;
     const auto peers = replicator_->peers();
     return std::ranges::none_of(peers, [](const auto& peer) { return peer.connected; });
   }
 
   void close_parts() override {
-    broker_.reset();
-    ingest_.reset();
+    bus_.reset();
     replicator_.reset();
     renewal_.reset();
     network_.reset();
@@ -179,40 +172,7 @@ class EdgeNode final : public NodeBody {
     if (first_contact_ && !first_contact_->refusal().empty())
       status.reasons.push_back("enrolment refused: " + first_contact_->refusal());
     if (!enrolment_failure_.empty()) status.reasons.push_back("enrolment failed: " + enrolment_failure_);
-    if (ingest_) add_mqtt(status);
-  }
-
-  void add_mqtt(NodeStatus& status) const {
-    const auto m = ingest_->metrics();
-    const auto report = broker_->report();
-    const auto number = [](auto value) { return static_cast<double>(value); };
-    status.mqtt = {
-        {"port", "Port of the broker.", number(report.port)},
-        {"websocket_port", "Port of the broker for WebSocket, 0 for none.", number(report.websocket_port)},
-        {"broker_pid", "Process of the broker, 0 for none.", number(report.pid)},
-        {"broker_attached", "1 where the broker's plugin holds the ring.", number(m.broker_attached)},
-        {"broker_restarts_total", "Deaths of the broker that nobody asked for.", number(report.restarts), true},
-        {"captured_total", "Messages made durable events.", number(m.captured), true},
-        {"duplicates_total", "Messages named like one in the dedupe window, not stored again.", number(m.duplicates),
-         true},
-        {"skipped_total", "Records that were in the log already at the start.", number(m.skipped), true},
-        {"refused_full_total", "Messages refused as the ring was full.", number(m.refused_full), true},
-        {"refused_size_total", "Messages refused as too large.", number(m.refused_size), true},
-        {"refused_invalid_total", "Messages refused as no event could be made of them.", number(m.refused_invalid),
-         true},
-        {"corrupt_total", "Times that records were lost to a bad checksum.", number(m.corrupt), true},
-        {"ring_used_bytes", "Bytes in the ring that are not durable events yet.", number(m.ring_used_bytes)},
-        {"ring_size_bytes", "Size of the ring.", number(m.ring_bytes)},
-        {"oldest_seconds", "Age of the oldest record in the ring.", number(m.oldest_ms) / 1000},
-        {"dedupe_names", "Names in the dedupe window.", number(m.window_names)},
-    };
-    if (report.state != Broker::State::running && report.state != Broker::State::external &&
-        report.state != Broker::State::starting) {
-      status.reasons.push_back("the MQTT broker is " + std::string(to_string(report.state)) +
-                               (report.last_failure.empty() ? "" : ": " + report.last_failure));
-    }
-    if (m.corrupt > 0)
-      status.reasons.push_back("records of the MQTT ring were lost to a bad checksum: check memory and disk");
+    if (bus_) bus_->add_status(status);
   }
 
   EdgeConfig config_;
@@ -220,10 +180,9 @@ class EdgeNode final : public NodeBody {
   std::optional<PendingInvite> pending_;
   std::unique_ptr<FirstContact> first_contact_;
   std::unique_ptr<Renewal> renewal_;
-  std::unique_ptr<MqttIngest> ingest_;
-  std::unique_ptr<Broker> broker_;
+  std::unique_ptr<EventBus> bus_;
   std::string enrolment_failure_;
-  bool broker_gone_ = true, stopping_parts_ = false;
+  bool stopping_parts_ = false;
 };
 
 }  // namespace

@@ -100,7 +100,7 @@ class HttpApi {
 // A call to a running node over its unix socket, from another process. Blocks. Errors: `not_found` where no node runs
 // in `socket`'s folder, `denied` where the socket is another user's, `unavailable` where it does not answer.
 struct ApiCall {
-  std::string method = "GET", path, body, content_type = "application/json";
+  std::string method = "GET", path = {}, body = {}, content_type = "application/json";
   std::optional<std::string> if_match = {};
   std::string actor = {};
   std::chrono::seconds patience = std::chrono::seconds(15);

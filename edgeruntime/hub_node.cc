@@ -5,6 +5,7 @@
 #include <spdlog/spdlog.h>
 
 #include "cloudsync/hub/kafka_writer.h"
+#include "cloudsync/hub/state_projector.h"
 #include "edgeruntime/enrolment.h"
 #include "edgeruntime/node.h"
 #include "edgeruntime/node_body.h"
@@ -106,18 +107,60 @@ class HubNode final : public NodeBody {
     kafka_ = KafkaWriter::create(loop_, *log_, std::move(options));
   }
 
+  // What is, for readers who do not want to fold a history: landfall.twin-state and its like.
+  Status open_projector() {
+    ProjectorOptions options;
+    options.bootstrap = config_.kafka.bootstrap;
+    options.topic_prefix = config_.kafka.topic_prefix;
+    options.extra = config_.kafka.options;
+    options.committed = [this]() -> const ReceivedContext& { return kafka_->committed(); };
+    options.key_of = [](Stream stream, std::string_view object) { return projected_key(stream, object); };
+    options.show = [this](const ProjectedKey& key) { return show(key); };
+    auto projector = StateProjector::create(loop_, *log_, std::move(options));
+    if (!projector) return std::move(projector).error();
+    projector_ = std::move(*projector);
+    return ok();
+  }
+
+  static std::optional<ProjectedKey> projected_key(Stream stream, std::string_view object) {
+    const auto behind = [&](std::string_view prefix) { return std::string(object.substr(prefix.size())); };
+    if (object.starts_with("twin/")) return ProjectedKey{StateTopic::twins, behind("twin/")};
+    if (stream == Stream::document && object.starts_with("device/"))
+      return ProjectedKey{StateTopic::twins, behind("device/")};
+    if (stream == Stream::document && object.starts_with("doc/"))
+      return ProjectedKey{StateTopic::documents, behind("doc/")};
+    if (stream == Stream::alarm && object.starts_with("alarm/"))
+      return ProjectedKey{StateTopic::alarms, behind("alarm/")};
+    return std::nullopt;
+  }
+
+  std::optional<std::string> show(const ProjectedKey& key) const {
+    const auto shown = meaning_->api.show(key.topic == StateTopic::twins    ? StateApi::Noun::twins
+                                          : key.topic == StateTopic::alarms ? StateApi::Noun::alarms
+                                                                            : StateApi::Noun::documents,
+                                          key.key);
+    if (!shown) return std::nullopt;
+    return shown->first;
+  }
+
   void start_parts() override {
     if (kafka_) {
       kafka_->start(
           [this](const Status& started) {
             if (!started) kafka_refusal_ = started.error().detail;
-            if (started) {
+            auto opened = started ? open_projector() : started;
+            if (started && !opened) kafka_refusal_ = opened.error().detail;
+            if (opened) {
               spdlog::info("event=kafka_ready bootstrap={}", config_.kafka.bootstrap);
             } else {
               spdlog::error("event=kafka_refused reason=\"{}\"", kafka_refusal_);
             }
           },
-          [this](const RunStream& of) { replicator_->committed_advanced(of); });
+          [this](const RunStream& of) {
+            replicator_->committed_advanced(of);
+            settle_committed(of);
+            if (projector_) projector_->committed_advanced();
+          });
       kafka_watch_ = loop_.after(watch_kafka_every, [this] { watch_kafka(); });
     }
     replicator_->start();
@@ -135,6 +178,7 @@ class HubNode final : public NodeBody {
 
   void close_parts() override {
     loop_.cancel(kafka_watch_);
+    projector_.reset();
     kafka_.reset();
     replicator_.reset();
     door_.reset();
@@ -159,6 +203,33 @@ class HubNode final : public NodeBody {
                    trouble);
     } else {
       spdlog::info("event=kafka_back bootstrap={}", config_.kafka.bootstrap);
+    }
+  }
+
+  Layer layer() const override { return Layer::cloud; }
+  Commands::Options command_options() override {
+    // A hub runs no devices: it issues commands, the edge that has the device sends them.
+    return {[](const std::string&) { return false; }, [](const CommandView&) {}};
+  }
+
+  // With Kafka a write ashore is done once Kafka has it (A2).
+  Objects::Settle settle() override {
+    if (config_.kafka.bootstrap.empty()) return {};
+    return [this](const Dot& dot, std::function<void(Status)> settled) {
+      if (kafka_ && kafka_->committed().contains(dot)) return settled(ok());
+      unsettled_.emplace(dot, std::move(settled));
+    };
+  }
+  void settle_committed(const RunStream& of) {
+    if (unsettled_.empty() || of.run != log_->run()) return;
+    for (auto at = unsettled_.begin(); at != unsettled_.end();) {
+      if (!kafka_->committed().contains(at->first)) {
+        ++at;
+        continue;
+      }
+      auto settled = std::move(at->second);
+      at = unsettled_.erase(at);
+      settled(ok());
     }
   }
 
@@ -194,7 +265,9 @@ class HubNode final : public NodeBody {
   Identity identity_;
   std::unique_ptr<EnrolmentDoor> door_;
   std::unique_ptr<KafkaWriter> kafka_;
+  std::unique_ptr<StateProjector> projector_;
   std::string kafka_refusal_;
+  std::multimap<Dot, std::function<void(Status)>> unsettled_;  // our own writes on their way to Kafka
   Loop::Timer kafka_watch_ = 0;
   bool kafka_away_ = false;
 };

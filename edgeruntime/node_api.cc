@@ -18,19 +18,6 @@ constexpr std::size_t listing_chunks_max = 256;
 constexpr std::size_t listing_events_max = 8192;
 constexpr std::size_t listing_bytes_max = 1 << 20;
 
-ApiReply problem_of(const Error& error) {
-  switch (error.code) {
-    case Code::not_found: return problem(404, "Not found", error.detail);
-    case Code::out_of_range: return problem(400, "Out of range", error.detail);
-    case Code::conflict: return problem(409, "Conflict", error.detail);
-    case Code::denied: return problem(403, "Denied", error.detail);
-    case Code::unavailable: return problem(503, "Unavailable", error.detail);
-    case Code::disk: return problem(507, "Storage failed", error.detail);
-    case Code::corrupt: return problem(500, "Corrupt", error.detail);
-  }
-  return problem(500, "Error", error.detail);
-}
-
 struct Listed {
   HybridTime time;
   Dot dot;
@@ -82,18 +69,22 @@ void NodeBody::answer(const ApiRequest& request, HttpApi::Reply reply) {
        [](NodeBody& n, const ApiRequest& q, HttpApi::Reply r) { n.answer_append(q, std::move(r)); }},
       {"GET", "/v1/events", [](NodeBody& n, const ApiRequest& q, HttpApi::Reply r) { r(n.answer_events(q)); }},
   };
+  if (StateApi::handles(request.path)) {
+    if (stopping_ && request.method != "GET")
+      return reply(problem(503, "Stopping", "the node is stopping: ask again once it runs"));
+    return meaning_->api.answer(request, std::move(reply));
+  }
   bool known_path = false;
   for (const auto& route : routes) {
     if (request.path != route.path) continue;
     known_path = true;
     if (request.method == route.method) return route.run(*this, request, std::move(reply));
   }
-  reply(
-      known_path
-          ? problem(405, "Method not allowed", request.path + " does not take " + request.method)
-          : problem(404, "Not found",
-                    request.path +
-                        ": this API has /v1/status, /v1/events, /v1/link/hold, /v1/link/release, /metrics, /healthz"));
+  reply(known_path
+            ? problem(405, "Method not allowed", request.path + " does not take " + request.method)
+            : problem(404, "Not found",
+                      request.path + ": this API has /v1/status, /v1/events, /v1/twins, /v1/documents, /v1/alarms, "
+                                     "/v1/commands, /v1/devices, /v1/link/hold, /v1/link/release, /metrics, /healthz"));
 }
 
 void NodeBody::answer_hold(bool held, HttpApi::Reply reply) {

@@ -11,6 +11,7 @@
 
 #include "edgeruntime/address.h"
 #include "edgeruntime/node.h"
+#include "edgeruntime/state_json.h"
 #include "eventlog/rocks_store.h"
 
 namespace landfall {
@@ -61,11 +62,13 @@ Result<int> NodeBody::run() {
   const auto node = load_identity();
   if (!node) return node.error();
   LANDFALL_TRY(open_log(*node));
+  meaning_ = std::make_unique<Meaning>(loop_, *log_, layer(), settle(), command_options());
   auto opened = open_parts();
   if (opened) opened = open_api();
   if (!opened) {
     api_.reset();
     close_parts();
+    meaning_.reset();
     counts_.reset();
     log_.reset();
     return std::move(opened).error();
@@ -73,11 +76,14 @@ Result<int> NodeBody::run() {
   loop_.on_signal(SIGTERM, [this] { begin_stop(0); });
   loop_.on_signal(SIGINT, [this] { begin_stop(0); });
   start_parts();
+  meaning_->commands.start();
+  meaning_->alarms.start(loop_, command_options().owns);
   spdlog::info("event=ready role={} name={} node={} run={} dir={}{}", options_.role, options_.name, to_string(*node),
                to_string(log_->run()), options_.paths.dir.string(), log_->degraded() ? " degraded=true" : "");
   loop_.run();
   api_.reset();
   close_parts();
+  meaning_.reset();
   counts_.reset();
   log_.reset();
   store_.reset();
@@ -129,12 +135,42 @@ Status NodeBody::open_api() {
     options.tcp_host = address->host;
     options.tcp_port = address->port;
   }
+  if (!options_.api.tokens.empty()) {
+    auto tokens = load_api_tokens(options_.paths.dir / options_.api.tokens);
+    if (!tokens) return Error{tokens.error()}.in("[api] tokens");
+    options.tokens = std::move(*tokens);
+  }
+  options.on_refused = [this](const std::string& actor, const std::string& what) {
+    audit(json_text({{"audit", "refused"}, {"door", "api"}, {"from", actor}, {"what", what}}));
+  };
   auto api = HttpApi::start(loop_, std::move(options), [this](const ApiRequest& request, HttpApi::Reply reply) {
     answer(request, std::move(reply));
   });
   if (!api) return std::move(api).error();
   api_ = std::move(*api);
   return ok();
+}
+
+NodeBody::Meaning::Meaning(Loop& loop, Log& log, Layer layer, Objects::Settle settle, Commands::Options options)
+    : objects(log, std::move(settle)),
+      twins(objects, layer),
+      devices(objects),
+      documents(objects),
+      alarms(objects),
+      commands(loop, objects, std::move(options)),
+      api({twins, devices, documents, alarms, commands}) {}
+
+void NodeBody::audit(std::string what) {
+  if (loop_.now() - audits_since_ > 1min) {
+    if (audits_ > audits_per_minute_max) spdlog::warn("event=audits_dropped count={}", audits_ - audits_per_minute_max);
+    audits_since_ = loop_.now();
+    audits_ = 0;
+  }
+  if (++audits_ > audits_per_minute_max) return;
+  Event event;
+  event.kind = Kind::audit;
+  event.payload = what;
+  log_->append(Stream::control, {&event, 1}, [](const Result<Log::Appended>&) {});
 }
 
 bool NodeBody::held_at_start() const {

@@ -6,11 +6,18 @@
 #include <vector>
 
 #include "cloudsync/replicator.h"
+#include "devicetwin/alarms.h"
+#include "devicetwin/commands.h"
+#include "devicetwin/devices.h"
+#include "devicetwin/documents.h"
+#include "devicetwin/objects.h"
+#include "devicetwin/twins.h"
 #include "edgeruntime/config.h"
 #include "edgeruntime/event_counts.h"
 #include "edgeruntime/http_api.h"
 #include "edgeruntime/identity.h"
 #include "edgeruntime/metrics.h"
+#include "edgeruntime/state_api.h"
 #include "edgeruntime/uv_loop.h"
 #include "edgeruntime/uv_network.h"
 #include "eventlog/log.h"
@@ -45,6 +52,14 @@ class NodeBody {
   // Destroys what uses the log, before it goes.
   virtual void close_parts() = 0;
   virtual void add_status(NodeStatus& status) const = 0;
+  // What the role makes of state: the layer it writes, when its writes are done, which commands it sends.
+  virtual Layer layer() const = 0;
+  virtual Objects::Settle settle() { return {}; }
+  virtual Commands::Options command_options() = 0;
+
+  // An event in the log of what this node refused, or found; `what` is a JSON object with the key "audit". At most
+  // audits_per_minute_max; more are counted in the next one.
+  void audit(std::string what);
 
   // Makes the replicator's links obey the operator's hold, which outlives the process.
   bool held_at_start() const;
@@ -57,6 +72,19 @@ class NodeBody {
   std::unique_ptr<UvNetwork> network_;      // at present; an edge has another before it is enrolled
   std::unique_ptr<Replicator> replicator_;  // none on an edge that is not enrolled
   std::optional<std::int64_t> certificate_not_after_;
+
+  // What the log's state means. Made with the log, before the role's parts.
+  struct Meaning {
+    Meaning(Loop& loop, Log& log, Layer layer, Objects::Settle settle, Commands::Options commands);
+    Objects objects;
+    Twins twins;
+    Devices devices;
+    Documents documents;
+    Alarms alarms;
+    Commands commands;
+    StateApi api;
+  };
+  std::unique_ptr<Meaning> meaning_;
 
  private:
   Status open_log(const NodeId& node);
@@ -75,6 +103,8 @@ class NodeBody {
 
   std::unique_ptr<HttpApi> api_;
   std::unique_ptr<EventCounts> counts_;
+  Instant audits_since_;
+  std::size_t audits_ = 0;
   Instant started_, stop_before_;
   bool stopping_ = false;
   int exit_code_ = 0;

@@ -13,6 +13,11 @@ namespace landfall {
 void add_hub(CLI::App& program, int& exit_code);
 void add_edge(CLI::App& program, int& exit_code);
 void add_status(CLI::App& program, int& exit_code);
+void add_twin(CLI::App& program, int& exit_code);
+void add_doc(CLI::App& program, int& exit_code);
+void add_alarm(CLI::App& program, int& exit_code);
+void add_command(CLI::App& program, int& exit_code);
+void add_device(CLI::App& program, int& exit_code);
 void add_link(CLI::App& program, int& exit_code);
 void add_log(CLI::App& program, int& exit_code);
 void add_check(CLI::App& program, int& exit_code);

@@ -16,6 +16,11 @@ int main(int argc, char** argv) {
   landfall::add_hub(program, exit_code);
   landfall::add_edge(program, exit_code);
   landfall::add_status(program, exit_code);
+  landfall::add_twin(program, exit_code);
+  landfall::add_doc(program, exit_code);
+  landfall::add_alarm(program, exit_code);
+  landfall::add_command(program, exit_code);
+  landfall::add_device(program, exit_code);
   landfall::add_link(program, exit_code);
   landfall::add_log(program, exit_code);
   landfall::add_check(program, exit_code);

@@ -1,6 +1,7 @@
 #include "tools/landfall/talk.h"
 
 #include <cstdio>
+#include <random>
 
 #include <unistd.h>
 
@@ -14,6 +15,13 @@ int fail(const Error& error) {
 std::int64_t unix_ms_now() {
   return std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::system_clock::now().time_since_epoch())
       .count();
+}
+
+std::string random_salt() {
+  std::random_device device;
+  std::string salt;
+  while (salt.size() < 16) salt.push_back(static_cast<char>(device()));
+  return salt;
 }
 
 void Progress::show(std::uint64_t done, const char* unit) {

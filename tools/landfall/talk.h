@@ -16,6 +16,9 @@ int fail(const Error& error);
 // Wall clock, for certificates and ages.
 std::int64_t unix_ms_now();
 
+// 16 random bytes, for password hashes.
+std::string random_salt();
+
 // One line on stderr, redrawn at most five times a second, from two seconds on and only on a terminal. Gone at the end.
 class Progress {
  public:

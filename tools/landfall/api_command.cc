@@ -1,0 +1,99 @@
+#include "tools/landfall/api_command.h"
+
+#include <fstream>
+#include <iostream>
+#include <iterator>
+
+#include <CLI/CLI.hpp>
+
+#include "edgeruntime/config.h"
+#include "tools/landfall/talk.h"
+
+namespace landfall {
+
+std::shared_ptr<ApiTarget> add_target(CLI::App& command) {
+  auto target = std::make_shared<ApiTarget>();
+  command.add_option("--dir", target->dir, "The folder of a running node")->required();
+  command.add_flag("--json", target->json, "Print the node's answer as JSON");
+  command.add_option("--as", target->actor, "Who asks, as the log will say")->envname("USER");
+  return target;
+}
+
+Result<Json> ask(const ApiTarget& target, ApiCall call) {
+  call.actor = target.actor;
+  const auto reply = call_api(NodePaths{target.dir}.socket(), call);
+  if (!reply) return reply.error();
+  Json body = Json::parse(reply->body, nullptr, false);
+  if (reply->status < 300) return body;
+  std::string detail = body.is_object() ? body.value("detail", reply->body) : reply->body;
+  return Error{reply->status == 404 ? Code::not_found : Code::out_of_range, std::move(detail)};
+}
+
+int ask_and_print(const ApiTarget& target, ApiCall call, const std::function<void(const Json&)>& print) {
+  const auto answer = ask(target, std::move(call));
+  if (!answer) return fail(answer.error());
+  if (target.json) {
+    std::cout << answer->dump() << "\n";
+  } else {
+    print(*answer);
+  }
+  return 0;
+}
+
+Result<Json> ask_all(const ApiTarget& target, const std::string& path, const char* what) {
+  Json all = Json::array();
+  const char* sign = path.find('?') == std::string::npos ? "?" : "&";
+  for (std::string after;;) {
+    ApiCall call;
+    call.path = path + sign + "limit=1000" + (after.empty() ? "" : "&after=" + url_segment(after));
+    const auto page = ask(target, std::move(call));
+    if (!page) return page.error();
+    for (const auto& item : page->at(what)) all.push_back(item);
+    if (!page->contains("next")) return all;
+    after = page->at("next").get<std::string>();
+  }
+}
+
+int watch(const ApiTarget& target, const std::string& path) {
+  ApiCall call;
+  call.path = path;
+  call.actor = target.actor;
+  call.on_event = [](std::string_view event, std::string_view data) {
+    if (event != "listening") std::cout << data << std::endl;
+    return static_cast<bool>(std::cout);
+  };
+  const auto reply = call_api(NodePaths{target.dir}.socket(), call);
+  if (!reply) return fail(reply.error());
+  if (reply->status >= 300) return fail({Code::unavailable, reply->body});
+  return 0;
+}
+
+Result<std::pair<std::string, Json>> parse_assignment(const std::string& text) {
+  const auto equals = text.find('=');
+  if (equals == std::string::npos || equals == 0)
+    return Error{Code::out_of_range, "'" + text + "': expected name=value, for example opening=40"};
+  const std::string value = text.substr(equals + 1);
+  Json json = Json::parse(value, nullptr, false);
+  if (json.is_discarded()) json = value;
+  return std::pair{text.substr(0, equals), std::move(json)};
+}
+
+std::string shown(const Json& value) { return value.is_string() ? value.get<std::string>() : value.dump(); }
+
+Result<std::string> read_input(const std::string& file) {
+  if (file == "-") return std::string{std::istreambuf_iterator<char>(std::cin), {}};
+  std::ifstream in(file, std::ios::binary);
+  if (!in) return Error{Code::not_found, file + ": no such file, or not readable; \"-\" is standard input"};
+  return std::string{std::istreambuf_iterator<char>(in), {}};
+}
+
+void print_done(const Json& written) {
+  const auto dots = written.value("dots", Json::array());
+  if (dots.empty()) {
+    std::cerr << "Nothing to change: it is so already.\n";
+  } else {
+    std::cerr << "Written as " << shown(dots.back()) << "\n";
+  }
+}
+
+}  // namespace landfall
