@@ -127,6 +127,23 @@ TYPED_TEST_P(StoreSuite, ReadsSeeNothingBeforeItsCompletion) {
   EXPECT_EQ(this->keys(Table::state, "", Store::Order::forward), (std::vector<std::string>{"k", "l0", "l1"}));
 }
 
+TYPED_TEST_P(StoreSuite, AWriteIsDurableWhenItReturns) {
+  this->put(Table::state, "k", "old");
+  for (int i = 0; i < 10; ++i) {
+    Batch batch;
+    batch.put(Table::state, "k", std::to_string(i));
+    ASSERT_TRUE(this->store().write(std::move(batch)).ok());
+    ASSERT_EQ(this->get(Table::state, "k"), std::to_string(i)) << "without a turn of the loop";
+  }
+  this->put(Table::meta, "k", "after");
+  EXPECT_EQ(this->get(Table::state, "k"), "9");
+  Batch last;
+  last.put(Table::state, "k", "last");
+  ASSERT_TRUE(this->store().write(std::move(last)).ok());
+  this->machine.crash();
+  EXPECT_EQ(this->get(Table::state, "k"), "last");
+}
+
 TYPED_TEST_P(StoreSuite, KeepsWhatWasAcknowledgedThroughACrash) {
   int acknowledged = 0;
   for (int i = 0; i < 200; ++i) {
@@ -185,7 +202,8 @@ TYPED_TEST_P(StoreSuite, RemembersTheNewestAnchorOfEachStream) {
 
 REGISTER_TYPED_TEST_SUITE_P(StoreSuite, KeepsTablesApart, AppliesABatchInOrder, ScansBytewiseFromAnyKeyBothWays,
                             CompletesInSubmissionOrderAndNeverInsideTheCall, ReadsSeeNothingBeforeItsCompletion,
-                            KeepsWhatWasAcknowledgedThroughACrash, KnowsWhetherItBeganEmpty,
-                            HasNoAnchorBeforeTheFirstCommitWithOne, RemembersTheNewestAnchorOfEachStream);
+                            AWriteIsDurableWhenItReturns, KeepsWhatWasAcknowledgedThroughACrash,
+                            KnowsWhetherItBeganEmpty, HasNoAnchorBeforeTheFirstCommitWithOne,
+                            RemembersTheNewestAnchorOfEachStream);
 
 }  // namespace landfall
