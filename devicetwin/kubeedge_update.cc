@@ -228,7 +228,8 @@ void KubeEdge::Impl::tell_present(const std::string& name, const std::string& id
   const auto view = twins.view(name);
   if (!view) return;
   const Twin now = twin_of(*view);
-  const Base base{options.make_event_id(), loop.unix_ms()};
+  const auto event_id = options.make_event_id();
+  const Base base{event_id, loop.unix_ms()};
   if (!document) {
     const auto delta = write_delta(base, now);
     if (!delta.empty()) send(device_topic(id, "twin/update/delta"), delta, client);
