@@ -59,4 +59,7 @@ double bench_now();
 double resident_mib(int pid = 0);
 double peak_mib(int pid = 0);
 
+// A TCP port of loopback that nobody listens on at the moment.
+std::uint16_t free_port();
+
 }  // namespace landfall

@@ -1,4 +1,4 @@
-// landfall bench append | ingest | merge | resync | kafka
+// landfall bench append | ingest | merge | twin | resync | kafka
 
 #include <CLI/CLI.hpp>
 #include <memory>
@@ -8,6 +8,7 @@
 #include "tools/landfall/bench_kafka.h"
 #include "tools/landfall/bench_merge.h"
 #include "tools/landfall/bench_resync.h"
+#include "tools/landfall/bench_twin.h"
 #include "tools/landfall/commands.h"
 
 namespace landfall {
@@ -41,6 +42,7 @@ void add_bench(CLI::App& program, int& exit_code) {
   add("append", "Durable appends of 200-byte events, against RocksDB and a raw file.", bench_append);
   add("ingest", "QoS 1 through broker, plugin and log, against the same broker without the plugin.", bench_ingest);
   add("merge", "Three replicas' edits of 1,000 devices merged, in memory and into the log.", bench_merge);
+  add("twin", "A mapper's update through broker, twin and log to its answer, against one fsync.", bench_twin);
   add("resync", "A backlog from edge to hub over TLS between two processes.", bench_resync);
   add("kafka", "Transactional writing by shards, against plain idempotent producers.", bench_kafka);
 }

@@ -350,18 +350,6 @@ Result<pid_t> start_plain_broker(const fs::path& edge_dir, const fs::path& dir, 
   return Error{Code::not_found, "mosquitto cannot be started"};
 }
 
-std::uint16_t free_port() {
-  const int fd = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  sockaddr_in address{};
-  address.sin_family = AF_INET;
-  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  socklen_t size = sizeof(address);
-  ::bind(fd, reinterpret_cast<sockaddr*>(&address), size);
-  ::getsockname(fd, reinterpret_cast<sockaddr*>(&address), &size);
-  ::close(fd);
-  return ntohs(address.sin_port);
-}
-
 template <class Condition>
 bool wait_for(const Condition& condition) {
   for (const double deadline = bench_now() + 10; bench_now() < deadline; ::poll(nullptr, 0, 5)) {
