@@ -49,7 +49,9 @@ Status EventBus::open_broker(Log& log) {
   const auto send_message = [this](const DeviceMessage& message) { send(message); };
   kubeedge_ = std::make_unique<KubeEdge>(
       loop_, parts_.twins, parts_.devices,
-      KubeEdge::Options{options_.node_name, send_message, [this] { return make_uuid(loop_); }});
+      KubeEdge::Options{options_.node_name, send_message, [this] { return make_uuid(loop_); },
+                        // One that is for no node in particular becomes known by its first report, which is made here.
+                        [this](const DeviceRecord& record) { return record.node.empty() || options_.runs(record); }});
   topics_ = std::make_unique<DeviceTopics>(parts_.twins, parts_.commands, DeviceTopics::Options{send_message});
 
   MqttIngestOptions ingest;

@@ -278,8 +278,7 @@ Result<std::uint64_t> RingWriter::write(std::span<const std::string_view> parts,
   char* at = mapping_->data(head_);
   char* to = at + sizeof(RecordHead);
   for (const auto part : parts) {
-    std::memcpy(to, part.data(), part.size());
-    to += part.size();
+    to = std::copy(part.begin(), part.end(), to);
   }
   auto& header = mapping_->header();
   RecordHead head{static_cast<std::uint32_t>(body), 0, monotonic_ms(), 0};

@@ -246,6 +246,9 @@ constexpr Target all[] = {
     {"twin_value", twin_value},
     {"document", document},
     {"device_request", device_request},
+    {"kubeedge_topic", kubeedge_topic},
+    {"kubeedge_message", kubeedge_message},
+    {"kubeedge_import", kubeedge_import},
 };
 
 }  // namespace

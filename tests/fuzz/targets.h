@@ -13,4 +13,8 @@ struct Target {
 };
 std::span<const Target> targets();
 
+void kubeedge_topic(std::string_view bytes);
+void kubeedge_message(std::string_view bytes);
+void kubeedge_import(std::string_view bytes);
+
 }  // namespace landfall::fuzz

@@ -6,6 +6,7 @@
 
 #include "edgeruntime/mqtt/capture.h"
 #include "edgeruntime/mqtt/dedupe_window.h"
+#include "schemas/text.h"
 
 namespace landfall {
 namespace {
@@ -107,6 +108,23 @@ TEST(DeviceTopics, NameTheDeviceInEachForm) {
   for (const char* topic : {"plant/a", "$hw/events/device/pump", "$hw/events/device//twin/get", "$hw/events/node/n/x",
                             "landfall//x", "$hw/events/device/a/b/c/twin/get"})
     EXPECT_FALSE(parse_device_topic(topic).has_value()) << topic;
+}
+
+TEST(DeviceTopics, NoTopicBreaksTheParserAndWhatItNamesIsFoundAgain) {
+  constexpr std::string_view parts[] = {"landfall", "$hw", "$ke", "events", "device", "/",    "%2F",  "%", "default",
+                                        "a",        "+",   "#",   "twin",   "update", "data", "\x80", "",  "state"};
+  std::mt19937 random(8);
+  for (int i = 0; i < 50'000; ++i) {
+    std::string topic = random() % 3 == 0 ? "landfall/" : random() % 2 == 0 ? "$hw/events/device/" : "";
+    for (unsigned n = random() % 8; n > 0; --n) (topic += parts[random() % std::size(parts)]) += n % 2 == 0 ? "/" : "";
+    const auto parsed = parse_device_topic(topic);
+    if (!parsed || topic.starts_with("$ke") || !is_clean_text(topic)) continue;
+    const auto made = device_topic(parsed->form, parsed->device, parsed->rest);
+    const auto again = parse_device_topic(made);
+    ASSERT_TRUE(again.has_value()) << topic;
+    EXPECT_EQ(again->device, parsed->device) << topic;
+    EXPECT_EQ(again->rest, parsed->rest) << topic;
+  }
 }
 
 TEST(Capture, MessageComesBackAndNoBytesBreakTheDecoder) {

@@ -162,6 +162,14 @@ TEST(Directed, ComesBackAndNoBytesBreakTheDecoder) {
   EXPECT_EQ(back.payload, std::string_view("\0x", 2));
   for (std::size_t size = 0; size < bytes.size() - 2; ++size)
     EXPECT_FALSE(decode_directed(std::string_view(bytes).substr(0, size)).ok());
+  std::mt19937 random(6);
+  for (int i = 0; i < 20'000; ++i) {
+    std::string hostile = bytes;
+    for (int n = 0; n < 3; ++n) hostile[random() % hostile.size()] = static_cast<char>(random());
+    const auto decoded = decode_directed(hostile);
+    if (!decoded.ok()) continue;
+    EXPECT_EQ(encode_directed(*decoded), hostile);
+  }
 }
 
 TEST(DeafClients, AreForgottenOldestFirstAndWhenTheySubscribeOrGo) {
