@@ -1,8 +1,11 @@
 #include "devicetwin/kubeedge_yaml.h"
 
 #include <exception>
+#include <sstream>
+#include <stdexcept>
 #include <utility>
 
+#include <yaml-cpp/eventhandler.h>
 #include <yaml-cpp/yaml.h>
 
 #include "devicetwin/twin_json.h"
@@ -12,11 +15,43 @@ namespace landfall::kubeedge {
 namespace {
 
 Error refused(std::string what) { return {Code::out_of_range, std::move(what)}; }
+std::string too_many() { return "more than " + std::to_string(import_nodes_max) + " values"; }
+
+// Counts before a tree is built: on some malformed text the library finds documents without end (0.7: ", a").
+class Counter final : public YAML::EventHandler {
+ public:
+  void OnDocumentStart(const YAML::Mark&) override { count(); }
+  void OnDocumentEnd() override {}
+  void OnNull(const YAML::Mark&, YAML::anchor_t) override { count(); }
+  void OnAlias(const YAML::Mark&, YAML::anchor_t) override { count(); }
+  void OnScalar(const YAML::Mark&, const std::string&, YAML::anchor_t, const std::string&) override { count(); }
+  void OnSequenceStart(const YAML::Mark&, const std::string&, YAML::anchor_t, YAML::EmitterStyle::value) override {
+    count();
+  }
+  void OnSequenceEnd() override {}
+  void OnMapStart(const YAML::Mark&, const std::string&, YAML::anchor_t, YAML::EmitterStyle::value) override {
+    count();
+  }
+  void OnMapEnd() override {}
+
+ private:
+  void count() {
+    if (++values_ > import_nodes_max) throw std::length_error(too_many());
+  }
+  std::size_t values_ = 0;
+};
+
+void check_count(const std::string& text) {
+  std::istringstream in(text);
+  YAML::Parser parser(in);
+  Counter counter;
+  while (parser.HandleNextDocument(counter)) {}
+}
 
 // The library keeps an alias as another name of one node, which may be part of itself; whoever walks the tree meets it
 // again each time.
 Status check_size(const YAML::Node& node, std::size_t depth, std::size_t& nodes) {
-  if (++nodes > import_nodes_max) return refused("more than " + std::to_string(import_nodes_max) + " values");
+  if (++nodes > import_nodes_max) return refused(too_many());
   if (depth > import_depth_max) return refused("nested deeper than " + std::to_string(import_depth_max) + " levels");
   if (node.IsScalar() && !is_json(json_string(node.Scalar()))) return refused("not UTF-8");
   if (!node.IsSequence() && !node.IsMap()) return ok();
@@ -80,7 +115,9 @@ Result<std::vector<Yaml>> Yaml::read(std::string_view text) {
   std::vector<Yaml> documents;
   try {
     std::size_t nodes = 0;
-    for (const auto& document : YAML::LoadAll(std::string(text))) {
+    const std::string owned(text);
+    check_count(owned);
+    for (const auto& document : YAML::LoadAll(owned)) {
       LANDFALL_TRY(check_size(document, 0, nodes));
       const Yaml whole{Node{document}};
       if (whole.is_missing()) continue;

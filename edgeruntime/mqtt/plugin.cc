@@ -159,6 +159,7 @@ class Plugin {
     if (!writer_) open_ring();
     if (std::exchange(kick_all_, false)) mosquitto_kick_client_by_clientid(nullptr, true);
     for (const auto& user : std::exchange(kick_users_, {})) mosquitto_kick_client_by_username(user.c_str(), true);
+    tell_control_version();
   }
 
   int on_message(const mosquitto_evt_message& event) {
@@ -233,7 +234,7 @@ class Plugin {
       return false;
     }
     writer_ = std::move(*writer);
-    if (list_) writer_->set_control_version(list_->control().version);
+    tell_control_version();
     if (!std::exchange(has_told_start_, true)) tell(Outcome::broker_started, nullptr, "");
     return true;
   }
@@ -255,7 +256,12 @@ class Plugin {
         std::ranges::move(list->revoked(*list_), std::back_inserter(kick_users_));
     }
     list_ = std::move(list);
-    if (writer_) writer_->set_control_version(list_->control().version);
+    tell_control_version();
+  }
+
+  // A version is in force when those who lost their right are gone, not before.
+  void tell_control_version() {
+    if (writer_ && list_ && !kick_all_ && kick_users_.empty()) writer_->set_control_version(list_->control().version);
   }
 
   bool is_edge(const mosquitto* client) const { return list_ && list_->is_edge(id_of(client), user_of(client)); }

@@ -199,6 +199,7 @@ TEST(KubeEdgeImport, FaultsNameDocumentFieldAndRemedy) {
   const std::vector<std::pair<std::string, std::string>> rows = {
       {"", "no Device"},
       {"a: [", "not YAML"},
+      {", a", "more than 262144 values"},
       {"- 1", "document 1: no Kubernetes object"},
       {"kind: Pod\napiVersion: v1", "no Device"},
       {replaced(good, "type: INT", "type: NUMBER"), "document 1, DeviceModel boiler-model: property temperature"},

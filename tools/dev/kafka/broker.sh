@@ -93,7 +93,8 @@ launch() {
   pid=$!
   echo "$pid" > "$dir/pid"
   for _ in $(seq 600); do
-    tail -c "+$from" "$dir/broker.log" | grep -q 'Kafka Server started' && return 0
+    # No pipe: once grep has found the line, tail may die of its closed output, and pipefail would call that a failure.
+    grep -q 'Kafka Server started' < <(tail -c "+$from" "$dir/broker.log" 2>/dev/null) && return 0
     kill -0 "$pid" 2>/dev/null || { rm -f "$dir/pid"; return 1; }
     sleep 0.1
   done
