@@ -1,3 +1,5 @@
+#include <malloc.h>
+
 #include <algorithm>
 
 #include <spdlog/spdlog.h>
@@ -15,7 +17,11 @@ namespace {
 class EdgeNode final : public NodeBody {
  public:
   EdgeNode(const NodePaths& paths, const EdgeConfig& config)
-      : NodeBody({paths, "edge", config.name, config.api, config.log}), config_(config) {}
+      : NodeBody({paths, "edge", config.name, config.api, config.log}), config_(config) {
+    // An arena per thread and a threshold that rises with the largest block keep 6 MiB of 48 for nobody.
+    ::mallopt(M_ARENA_MAX, 2);
+    ::mallopt(M_TRIM_THRESHOLD, 128 << 10);
+  }
   ~EdgeNode() override { close_parts(); }
 
  private:
