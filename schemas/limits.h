@@ -102,6 +102,12 @@ inline constexpr std::size_t log_pending_bytes_max = 64 << 20;
 // The sparse index names this many subjects of a chunk; a chunk with more is found by time alone.
 inline constexpr std::size_t index_subjects_per_chunk_max = 32;
 
+// Snapshots of one stream's state. A part is closed once it has this many bytes before compression: what a link that
+// comes for seconds can finish.
+inline constexpr std::size_t snapshot_part_bytes = 16 << 10;
+inline constexpr std::size_t snapshot_parts_max = 1 << 14;
+inline constexpr std::size_t snapshot_bytes_max = 64 << 20;  // of all parts as sent; beyond: no snapshot is made or taken
+
 // Session. Bytes in flight that a receiver allows; the sender waits at the bound.
 inline constexpr std::size_t session_credit_bytes = 8 << 20;
 // A hub of many edges shares this among its sessions as they open: each is allowed its part, never under the least. A
