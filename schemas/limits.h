@@ -106,8 +106,7 @@ inline constexpr std::size_t index_subjects_per_chunk_max = 32;
 // comes for seconds can finish.
 inline constexpr std::size_t snapshot_part_bytes = 16 << 10;
 inline constexpr std::size_t snapshot_parts_max = 1 << 14;
-inline constexpr std::size_t snapshot_bytes_max = 64
-                                                  << 20;  // of all parts as sent; beyond: no snapshot is made or taken
+inline constexpr std::size_t snapshot_bytes_max = 64 << 20;  // of all parts as sent; beyond: no snapshot
 
 // Session. Bytes in flight that a receiver allows; the sender waits at the bound.
 inline constexpr std::size_t session_credit_bytes = 8 << 20;
