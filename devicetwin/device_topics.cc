@@ -90,6 +90,13 @@ bool DeviceTopics::handles_alarm(std::string_view topic) {
   const auto at = read_request_topic(topic);
   return at && at->what == What::alarm;
 }
+bool DeviceTopics::is_alarm(std::string_view topic, std::string_view payload) {
+  const auto at = read_request_topic(topic);
+  if (!at || at->what != What::alarm || !is_alarm_name(at->name)) return false;
+  if (payload.find("\"active\"") == std::string_view::npos || !device_of_level(at->level)) return false;
+  const auto body = read_json(payload, "alarm");
+  return body && body->is_object() && body->contains("active");
+}
 
 // What is retained, where it is not what it was.
 void DeviceTopics::Impl::publish(const std::string& device, bool whatever_was) {

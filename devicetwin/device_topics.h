@@ -39,6 +39,8 @@ class DeviceTopics {
   // Topics for on_message. Alarms stand apart: where captured, their messages are events of their own, of any content.
   static bool handles(std::string_view topic);
   static bool handles_alarm(std::string_view topic);
+  // Of those: what raises or clears an alarm, as it names one and its JSON object has "active". A pure function.
+  static bool is_alarm(std::string_view topic, std::string_view payload);
   // `position` rides in the batch of what it writes; what writes nothing drops it. `done` is called once, when it is durable
   // and answered.
   void on_message(std::string_view topic, std::string_view client, std::string_view payload,

@@ -18,5 +18,7 @@ struct Address {
 // Errors: `out_of_range`.
 Result<Address> parse_address(std::string_view text);
 std::string to_string(const Address& address);
+// 127.0.0.0/8, ::1 or "localhost": nobody on another machine reaches it.
+bool is_loopback(const std::string& host);
 
 }  // namespace landfall

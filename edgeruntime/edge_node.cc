@@ -53,8 +53,8 @@ class EdgeNode final : public NodeBody {
     options.node_name = config_.name;
     options.audit = [this](std::string what) { audit(std::move(what)); };
     options.runs = [this](const DeviceRecord& record) { return runs(record); };
-    auto opened =
-        EventBus::open(loop_, *log_, {meaning_->twins, meaning_->devices, meaning_->commands}, std::move(options));
+    auto opened = EventBus::open(
+        loop_, *log_, {meaning_->twins, meaning_->devices, meaning_->commands, meaning_->alarms}, std::move(options));
     if (!opened) return std::move(opened).error();
     bus_ = std::move(*opened);
     return ok();

@@ -5,6 +5,8 @@
 #include <spdlog/spdlog.h>
 #include <nlohmann/json.hpp>
 
+#include "edgeruntime/address.h"
+
 namespace landfall {
 namespace {
 
@@ -20,8 +22,6 @@ std::string make_uuid(Loop& loop) {
                 static_cast<unsigned>(low >> 48), static_cast<unsigned long long>(low & 0xffffffffffffull));
   return text;
 }
-
-bool is_loopback(const std::string& host) { return host == "localhost" || host == "::1" || host.starts_with("127."); }
 
 }  // namespace
 
@@ -51,8 +51,11 @@ Status EventBus::open_broker(Log& log) {
       loop_, parts_.twins, parts_.devices,
       KubeEdge::Options{options_.node_name, send_message, [this] { return make_uuid(loop_); },
                         // One that is for no node in particular becomes known by its first report, which is made here.
-                        [this](const DeviceRecord& record) { return record.node.empty() || options_.runs(record); }});
-  topics_ = std::make_unique<DeviceTopics>(parts_.twins, parts_.commands, DeviceTopics::Options{send_message});
+                        [this](const DeviceRecord& record) { return serves(record); }});
+  topics_ = std::make_unique<DeviceTopics>(
+      parts_.twins, parts_.commands,
+      DeviceTopics::Options{send_message, [this](const std::string& device) { return serves(device); },
+                            &parts_.alarms});
 
   MqttIngestOptions ingest;
   ingest.ring = options_.dir / "ring";
@@ -67,6 +70,9 @@ Status EventBus::open_broker(Log& log) {
   };
   ingest.on_notice = [this](const CapturedMessage& message, std::vector<Log::Meta>, std::function<void()> done) {
     take_notice(message, std::move(done));
+  };
+  ingest.is_request = [](const CapturedMessage& message) {
+    return message.stream == Stream::alarm && DeviceTopics::is_alarm(message.topic, message.payload);
   };
 
   BrokerOptions broker;
@@ -96,6 +102,9 @@ Status EventBus::open_broker(Log& log) {
       loop_, {broker_->login(), [](std::string_view line) { spdlog::info("event=mqtt_client what=\"{}\"", line); }});
   if (!client) return Error{client.error()}.in("mqtt client");
   client_ = std::move(*client);
+  // A broker that is new says so itself. One that went on holds what was true before this process.
+  const auto found = broker_->report();
+  if (found.taken_over || found.state == Broker::State::external) topics_->publish_all();
   parts_.devices.watch([this](const std::string&, bool) { access_changed(); });
   return ok();
 }
@@ -105,7 +114,7 @@ void EventBus::take_request(const CapturedMessage& message, std::vector<Log::Met
   const auto who = message.user.empty() ? message.client : message.user;
   if (KubeEdge::handles(message.topic))
     return kubeedge_->on_message(message.topic, message.client, message.payload, std::move(position), std::move(done));
-  if (DeviceTopics::handles(message.topic))
+  if (DeviceTopics::handles(message.topic) || DeviceTopics::handles_alarm(message.topic))
     return topics_->on_message(message.topic, who, message.payload, std::move(position), std::move(done));
   done();
 }
@@ -113,6 +122,7 @@ void EventBus::take_request(const CapturedMessage& message, std::vector<Log::Met
 void EventBus::take_notice(const CapturedMessage& message, std::function<void()> done) {
   switch (message.outcome) {
     case Outcome::subscribed: kubeedge_->on_subscribed(message.client, message.topic); break;
+    case Outcome::broker_started: topics_->publish_all(); break;
     case Outcome::refused_connect:
     case Outcome::refused_publish:
     case Outcome::refused_subscribe:
@@ -141,6 +151,11 @@ void EventBus::send(const DeviceMessage& message) {
   if (!about || about->form == DeviceTopic::Form::landfall) return;
   for (const auto& client : ingest_->deaf_clients(about->device))
     client_->publish_to(client, {message.topic, message.payload, message.qos, false});
+}
+
+bool EventBus::serves(const std::string& device) const {
+  const auto record = parts_.devices.get(device);
+  return !record || serves(*record);
 }
 
 Result<BrokerAccess> EventBus::access() const {

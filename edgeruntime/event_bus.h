@@ -4,6 +4,7 @@
 #include <memory>
 #include <string>
 
+#include "devicetwin/alarms.h"
 #include "devicetwin/commands.h"
 #include "devicetwin/device_topics.h"
 #include "devicetwin/devices.h"
@@ -35,6 +36,7 @@ class EventBus {
     Twins& twins;
     Devices& devices;
     Commands& commands;
+    Alarms& alarms;
   };
   static Result<std::unique_ptr<EventBus>> open(UvLoop& loop, Log& log, Parts parts, Options options);
   ~EventBus();
@@ -51,6 +53,9 @@ class EventBus {
   void take_request(const CapturedMessage& message, std::vector<Log::Meta> position, std::function<void()> done);
   void take_notice(const CapturedMessage& message, std::function<void()> done);
   void send(const DeviceMessage& message);
+  // Whether devices of this edge hear of it. One that is for no node in particular is anybody's.
+  bool serves(const DeviceRecord& record) const { return record.node.empty() || options_.runs(record); }
+  bool serves(const std::string& device) const;
   Result<BrokerAccess> access() const;
   void access_changed();
 

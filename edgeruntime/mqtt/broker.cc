@@ -17,6 +17,7 @@
 #include <sstream>
 #include <utility>
 
+#include "edgeruntime/address.h"
 #include "edgeruntime/mqtt/broker_system.h"
 #include "edgeruntime/mqtt/control_file.h"
 #include "edgeruntime/mqtt/ring.h"

@@ -76,7 +76,6 @@ bool answers(const std::string& host, std::uint16_t port) {
 }
 
 bool is_ip_address(const std::string& host) { return address_of(host, 0).has_value(); }
-bool is_loopback(const std::string& host) { return host.starts_with("127.") || host == "::1"; }
 
 std::string read_text(const fs::path& file) {
   std::ifstream in(file, std::ios::binary);

@@ -18,7 +18,6 @@ struct BrokerPorts {
 std::string broker_config(const BrokerOptions& options, const BrokerPorts& ports);
 
 bool is_ip_address(const std::string& host);
-bool is_loopback(const std::string& host);
 // The port that could be bound, none where it is in use.
 std::optional<std::uint16_t> try_bind(const std::string& host, std::uint16_t port);
 // Somebody listens there.

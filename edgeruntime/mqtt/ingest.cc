@@ -316,13 +316,18 @@ bool MqttIngest::State::take(const RingReader::Record& record, Drain& now) {
     return false;
   }
   const bool is_known_generation = ring->generation() == stored_generation;
-  if (message->outcome != Outcome::event) {
+  const bool is_event = message->outcome == Outcome::event;
+  if (!is_event || (options.is_request && options.is_request(*message))) {
     if (is_known_generation && done_before.contains(record.end)) {
       ++counts.skipped;
       return false;
     }
     if (slots_taken == slots.size()) {
       held = record;
+      return false;
+    }
+    if (is_event && !message->id.empty() && !window.add(message->source, message->id)) {
+      ++counts.duplicates;
       return false;
     }
     deaf.note(*message);
@@ -372,7 +377,7 @@ std::string_view MqttIngest::State::device_of(std::string_view topic) {
 }
 
 void MqttIngest::State::hand_over(const RingReader::Record& record, const CapturedMessage& message) {
-  const bool is_request = message.outcome == Outcome::request;
+  const bool is_request = !is_notice(message.outcome);
   const auto& handler = is_request ? options.on_request : options.on_notice;
   if (!handler) return;
   ++(is_request ? counts.requests : counts.notices);

@@ -36,6 +36,9 @@ struct MqttIngestOptions {
   std::function<void()> on_retained = {};           // retained messages became A1: Broker::save_retained
   OnRequest on_request = {};                        // none: requests are dropped
   OnRequest on_notice = {};                         // none: notices are dropped
+  // True for an event that on_request deals with instead, by what it says. A pure function of topic and payload, as it is
+  // asked again after a crash. Such a message is known by its name until then only: what it became has another.
+  std::function<bool(const CapturedMessage&)> is_request = {};
 };
 
 // Moves what the broker's plugin captured from the ring into the log, each record once.

@@ -230,6 +230,17 @@ TEST_F(Topics, HandleTheirOwnAndNothingElse) {
   EXPECT_TRUE(DeviceTopics::handles_alarm("landfall/d/alarm/x"));
 }
 
+TEST_F(Topics, TellAnAlarmFromAnEventOnTheSameTopic) {
+  for (const char* payload : {R"({"active":true})", R"( {"text":"x", "active" : false})", R"({"active":"yes"})"})
+    EXPECT_TRUE(DeviceTopics::is_alarm("landfall/ns%2Fd/alarm/x", payload)) << payload;
+  for (const char* payload : {"", "water", R"("active")", R"(["active"])", R"({"active":true)", R"({"state":"active"})",
+                              R"({"in":{"active":true}})"})
+    EXPECT_FALSE(DeviceTopics::is_alarm("landfall/d/alarm/x", payload)) << payload;
+  for (const char* topic : {"landfall/d/alarm/a/b", "landfall/d/alarm/", "landfall/a b/alarm/x",
+                            "landfall/d/twin/desired", "$hw/events/device/d/alarm/x"})
+    EXPECT_FALSE(DeviceTopics::is_alarm(topic, R"({"active":true})")) << topic;
+}
+
 TEST_F(Topics, WhatIsRetainedIsSentAgainToABrokerThatForgotIt) {
   publish("landfall/pump/twin/desired", R"({"speed":30})");
   add("elsewhere", "speed", "int");

@@ -96,6 +96,40 @@ TEST(Requests, AreAppliedOnceWheneverTheEdgeIsKilled) {
   EXPECT_EQ(telemetry, rounds * each / 3);
 }
 
+// Alarms that the node deals with itself stand between alarms that are events of their own: each has its own mark.
+TEST(Requests, OfEventsAreAppliedOnceWheneverTheEdgeIsKilled) {
+  Edge edge;
+  MqttClient client(edge.port, Version::v311, "c");
+  constexpr int rounds = 4, each = 20;
+  int sent = 0;
+  for (int round = 0; round < rounds; ++round) {
+    for (int i = 0; i < each; ++i) {
+      ASSERT_TRUE(client.publish_and_wait({"landfall/pump/alarm/hot", "request " + std::to_string(sent)}));
+      ASSERT_TRUE(client.publish_and_wait({"landfall/pump/alarm/hot", "plain " + std::to_string(sent++)}));
+    }
+    edge.kill();
+    edge.start();
+  }
+  std::map<std::string, int> applied, plain;
+  for (const auto& e : edge.events()) ++(e.source == "request" ? applied : plain)[e.payload];
+  EXPECT_EQ(applied.size(), static_cast<std::size_t>(sent));
+  EXPECT_EQ(plain.size(), static_cast<std::size_t>(sent));
+  for (const auto* all : {&applied, &plain}) {
+    for (const auto& [payload, count] : *all) EXPECT_EQ(count, 1) << payload;
+  }
+}
+
+TEST(Requests, OfEventsThatAreNamedAreAppliedOnceEach) {
+  Edge edge;
+  MqttClient client(edge.port, Version::v5, "c");
+  for (int i = 0; i < 3; ++i) {
+    ASSERT_TRUE(client.publish_and_wait(
+        {"landfall/pump/alarm/hot", "request", 1, false, cloud_event("sensor", "7"), "text/plain"}));
+  }
+  EXPECT_EQ(edge.metrics()["duplicates"], 2u);
+  EXPECT_EQ(edge.events().size(), 1u);
+}
+
 TEST(Requests, WithPowerDurabilityAreAnsweredOnceTheyAreDone) {
   Edge edge;
   MqttClient client(edge.port, Version::v311, "c");

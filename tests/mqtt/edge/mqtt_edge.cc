@@ -1,5 +1,6 @@
 // The edge of the MQTT tests, as a process that can be killed: loop, store, log, broker, ingest and client of production,
-// without network and twins. A request becomes an event of source "request"; requests and notices are printed.
+// without network and twins. A request becomes an event of source "request", and so does an alarm whose payload holds the
+// word; requests and notices are printed.
 //
 //   mqtt_edge run DIR PLUGIN RING_BYTES   "ready PORT WEBSOCKET_PORT BROKER_PID" once the broker runs; a line read from
 //                                         stdin is a command (commands below), an empty one prints the metrics; SIGTERM
@@ -187,6 +188,10 @@ int run(const fs::path& dir, const fs::path& plugin, std::size_t ring_bytes) {
            [](const CapturedMessage& message, const std::vector<Log::Meta>&, const std::function<void()>& done) {
              print(describe("notice", message));
              done();
+           },
+       .is_request =
+           [](const CapturedMessage& message) {
+             return message.stream == Stream::alarm && message.payload.find("request") != std::string_view::npos;
            }}));
   BrokerOptions options;
   options.dir = dir / "mqtt";
