@@ -66,6 +66,19 @@ const Entry* request_of(const Entries& entries) {
 
 Error unknown(const std::string& id) { return {Code::not_found, "no command " + id + " is known"}; }
 
+// When the owner takes an ended command out of the state. Not before it would have expired: until then its id is spent.
+std::int64_t gone_ms(const CommandView& command) {
+  return std::max(command.ended_ms, command.expires_ms) +
+         std::chrono::duration_cast<std::chrono::milliseconds>(command_kept).count();
+}
+std::vector<Op> erase_all(const Entries& now) {
+  std::vector<Op> ops;
+  for (const Entry& entry : now) {
+    if (ops.empty() || ops.back().path != entry.path) ops.push_back(erase_op(now, entry.path));
+  }
+  return ops;
+}
+
 // The owner ends a command that the device has not answered.
 Op end_op(const Entries& now, State state, std::string why) {
   return put_op(now, ended, write_json({{"state", to_string(state)}, {"result", std::move(why)}}));
@@ -140,7 +153,7 @@ struct Commands::Impl {
   Loop& loop;
   Objects& objects;
   Options options;
-  Deadlines deadlines;  // of open commands of owned devices, by id
+  Deadlines deadlines;  // of commands of owned devices, by id: when an open one expires, an ended one goes
   std::vector<Log::Subscription> subscriptions;
   bool started = false;
   std::int64_t unsure_ms = 0;
@@ -190,7 +203,8 @@ void Commands::start() {
 
 void Commands::Impl::look_at(const std::string& id) {
   const auto command = view(id);
-  if (!command || !command->is_open() || !options.owns(command->device)) return deadlines.erase(id);
+  if (!command || !options.owns(command->device)) return deadlines.erase(id);
+  if (!command->is_open()) return deadlines.set(id, gone_ms(*command));
   if (command->state == State::sent) return deadlines.set(id, command->expires_ms);
   // Where the write is refused, the deadline asks again.
   deadlines.set(id, loop.unix_ms() + 1000);
@@ -201,7 +215,8 @@ void Commands::Impl::look_at(const std::string& id) {
 Result<std::vector<Op>> Commands::Impl::next_step(const std::string& id, const Entries& now, bool& sends) const {
   const CommandView command = view_command(id, now);
   const Entry* asked = request_of(now);
-  if (asked == nullptr || !command.is_open()) return std::vector<Op>{};
+  if (asked == nullptr) return std::vector<Op>{};
+  if (!command.is_open()) return gone_ms(command) <= loop.unix_ms() ? erase_all(now) : std::vector<Op>{};
   const bool late = command.expires_ms <= loop.unix_ms();
   if (command.state == State::sent) {
     if (!late) return std::vector<Op>{};

@@ -43,8 +43,9 @@ class Commands {
   };
   Commands(Loop& loop, Objects& objects, Options options);
   ~Commands();
-  // Sends what waits for owned devices, and again whenever a command comes; expires what is due. Call it again where
-  // `owns` has another answer than before.
+  // Sends what waits for owned devices, and again whenever a command comes; expires what is due; takes what has ended out
+  // of the state command_kept after its end or its expiry, whichever is later. Call it again where `owns` has another
+  // answer than before.
   void start();
 
   struct Issue {

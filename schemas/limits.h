@@ -78,6 +78,9 @@ inline constexpr std::size_t object_changes_waiting_max = 4096;
 // Alarms and commands, where they are written. Beyond: refused with out_of_range.
 inline constexpr std::size_t alarm_text_bytes_max = 4096;
 inline constexpr std::chrono::hours command_valid_max{24 * 366};
+// A command that has ended stays in the state this long, counted from its end or its expiry, whichever is later; then the
+// node that runs the device takes it out. Its events stay in the log.
+inline constexpr std::chrono::hours command_kept{24 * 30};
 // Occurrences of one alarm that nobody acknowledges. Beyond: a new one takes the place of the oldest that was cleared.
 inline constexpr std::size_t alarm_occurrences_max = 16;
 // Who waits for a wall time looks at it this often: it may jump.

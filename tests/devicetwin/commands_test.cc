@@ -100,6 +100,44 @@ TEST_F(ACommand, IsSentByTheOwnerAndAnsweredByTheDevice) {
   EXPECT_EQ(ship.state(id), State::succeeded) << "its time being over changes nothing";
 }
 
+TEST_F(ACommand, ThatHasEndedLeavesTheStateAndStaysInTheLog) {
+  const std::string id = office.issue("", "start", 48h)->id;
+  meet();
+  schedule.run_for(1s);
+  ASSERT_TRUE(ship.complete(id).ok());
+  const auto open = office.issue("later", "start", 24h * 300);
+  ASSERT_TRUE(office.issue("foreign", "start", 1h, "{}", "pump-of-nobody").ok());
+  meet();
+  schedule.run_for(1s);
+  // Its expiry is later than its end, and counts.
+  schedule.run_for(command_kept + 24h);
+  ASSERT_TRUE(ship.commands->view(id).ok());
+  const auto before = ship.node.log->received();
+  schedule.run_for(25h);
+  EXPECT_EQ(ship.commands->view(id).error().code, Code::not_found);
+  EXPECT_EQ(ship.node.log->state(Stream::alarm, "command/" + id)->size(), 0u);
+  EXPECT_NE(ship.node.log->received(), before) << "it goes by an event";
+  EXPECT_EQ(ship.state("later"), State::sent);
+  EXPECT_EQ(office.state(id), State::succeeded) << "until it hears of it";
+  meet();
+  EXPECT_EQ(office.commands->view(id).error().code, Code::not_found);
+  EXPECT_EQ(*office.node.log->state_digest(Stream::alarm), *ship.node.log->state_digest(Stream::alarm));
+  EXPECT_EQ(office.complete(id).error().code, Code::not_found) << "a result that comes now is of no command";
+  EXPECT_EQ(office.state("foreign"), State::pending) << "nobody runs its device";
+  const auto after = ship.node.log->received();
+  schedule.run_for(24h);
+  EXPECT_EQ(ship.node.log->received(), after) << "once";
+}
+
+TEST_F(ACommand, ThatHasEndedGoesAlsoAfterACrash) {
+  const std::string id = ship.issue()->id;
+  schedule.run_for(1s);
+  ASSERT_TRUE(ship.complete(id).ok());
+  ship.crash();
+  schedule.run_for(command_kept + 2h);
+  EXPECT_EQ(ship.commands->view(id).error().code, Code::not_found);
+}
+
 TEST_F(ACommand, HasOneResult) {
   ASSERT_TRUE(ship.issue("c1").ok());
   schedule.run_for(1s);
