@@ -254,7 +254,8 @@ Result<Merge> parse_merge(std::string_view name) {
   for (const auto merge : {Merge::fields, Merge::atomic, Merge::set, Merge::counter, Merge::min, Merge::max}) {
     if (to_string(merge) == name) return merge;
   }
-  return Error{Code::out_of_range, "'" + std::string(name) + "' is no way to merge"};
+  return Error{Code::out_of_range,
+               "'" + std::string(name) + "' is no way to merge: atomic, fields, set, counter, min or max is"};
 }
 
 DocumentView view_document(std::span<const Entry> entries, const DocumentPlace& place) {

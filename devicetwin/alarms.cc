@@ -52,7 +52,7 @@ std::optional<Dot> dot_of(std::string_view token) {
 Status check(std::string_view device, std::string_view name) {
   LANDFALL_TRY(parse_device(device));
   if (is_alarm_name(name)) return ok();
-  return Error{Code::out_of_range, "an alarm's name is 1 to 128 of A-Z a-z 0-9 - _ . , : @"};
+  return Error{Code::out_of_range, shown_name(name) + ": an alarm's name is 1 to 128 of A-Z a-z 0-9 - _ . , : @"};
 }
 
 bool is_acknowledged(const AlarmView::Occurrence& occurrence) { return !occurrence.acks.empty(); }

@@ -259,9 +259,11 @@ void Commands::issue(Issue issue, std::function<void(Result<CommandView>)> done)
   const std::string id = issue.id, device = issue.device, actor = issue.actor;
   auto decide = [&loop = impl_->loop, issue = std::move(issue)](const Entries& now) -> Result<std::vector<Op>> {
     LANDFALL_TRY(parse_device(issue.device));
-    if (!is_command_id(issue.id)) return Error{Code::out_of_range, "a command's id is 1 to 64 of A-Z a-z 0-9 - _ ."};
+    if (!is_command_id(issue.id))
+      return Error{Code::out_of_range, shown_name(issue.id) + ": a command's id is 1 to 64 of A-Z a-z 0-9 - _ ."};
     if (!is_command_name(issue.name))
-      return Error{Code::out_of_range, "a command's name is 1 to 128 of A-Z a-z 0-9 - _ . , : @ /"};
+      return Error{Code::out_of_range,
+                   shown_name(issue.name) + ": a command's name is 1 to 128 of A-Z a-z 0-9 - _ . , : @ /"};
     if (issue.valid <= Duration{} || issue.valid > command_valid_max)
       return Error{Code::out_of_range, "a command is valid for up to 366 days"};
     auto arguments = read_json(issue.arguments, "arguments");

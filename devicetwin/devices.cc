@@ -4,6 +4,7 @@
 #include <array>
 
 #include "crdt/register.h"
+#include "devicetwin/json_value.h"
 #include "devicetwin/twin_codec.h"
 #include "devicetwin/twin_json.h"
 #include "devicetwin/twin_paths.h"
@@ -103,7 +104,8 @@ Status write_definitions(std::vector<Op>& ops, const Entries& now,
                          const std::map<std::string, PropertyDefinition>& properties, const std::string& actor) {
   if (properties.size() > twin_properties_max) return refused("more than 1024 properties");
   for (const auto& [name, definition] : properties) {
-    if (!is_property_name(name)) return refused("property names are 1 to 128 of A-Z, a-z, 0-9 and -_.,:/@#");
+    if (!is_property_name(name))
+      return refused(shown_name(name) + ": property names are 1 to 128 of A-Z, a-z, 0-9 and -_.,:/@#");
     auto sense = check_definition(definition);
     if (!sense) return std::move(sense).error().in("property " + name);
     LANDFALL_TRY(

@@ -22,8 +22,9 @@ std::string object_of(std::string_view name) { return std::string(prefix).append
 std::string merge_path(std::string_view path) { return std::string(merges).append(escape_token(path)); }
 
 Status check_name(std::string_view name) {
-  const Error wrong{Code::out_of_range,
-                    "a document's name is 1 to 512 of A-Z a-z 0-9 - _ . / without empty, '.' or '..' parts"};
+  const Error wrong{
+      Code::out_of_range,
+      shown_name(name) + ": a document's name is 1 to 512 of A-Z a-z 0-9 - _ . / without empty, '.' or '..' parts"};
   constexpr std::string_view letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_./";
   if (name.empty() || name.size() > 512 || name.find_first_not_of(letters) != std::string_view::npos) return wrong;
   for (std::size_t at = 0; at <= name.size();) {

@@ -82,4 +82,10 @@ std::string_view clock_text(ClockClass clock) {
   return "untrusted";
 }
 
+std::string shown_name(std::string_view name) {
+  std::string text = "'";
+  for (const char c : name.substr(0, 64)) text += c >= 0x20 && c < 0x7f ? c : '?';
+  return text + (name.size() > 64 ? "...'" : "'");
+}
+
 }  // namespace landfall

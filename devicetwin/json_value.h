@@ -27,6 +27,9 @@ std::string write_json(const Json& value);  // compact
 std::string text_of(const Json& object, const char* key, std::string_view otherwise = {});
 std::int64_t number_of(const Json& object, const char* key, std::int64_t otherwise = 0);
 
+// A name that somebody gave, for an error: in quotes, at most 64 characters, others than printable ASCII as '?'.
+std::string shown_name(std::string_view name);
+
 std::string time_text(std::int64_t unix_ms);  // RFC 3339, UTC, with milliseconds
 std::string_view clock_text(ClockClass clock);
 

@@ -5,6 +5,7 @@
 #include <tuple>
 
 #include "crdt/register.h"
+#include "devicetwin/json_value.h"
 #include "devicetwin/objects.h"
 #include "devicetwin/twin_codec.h"
 #include "devicetwin/twin_json.h"
@@ -273,8 +274,9 @@ Result<DeviceName> parse_device(std::string_view text) {
   device.name = slash == std::string_view::npos ? text : text.substr(slash + 1);
   constexpr std::string_view marks = "-_.,:@#";
   if (is_name(device.space, marks) && is_name(device.name, marks)) return device;
-  return Error{Code::out_of_range,
-               "device: a name is NAME or NAMESPACE/NAME, each 1 to 128 of A-Z, a-z, 0-9 and -_.,:@#"};
+  return Error{
+      Code::out_of_range,
+      "device " + shown_name(text) + ": a name is NAME or NAMESPACE/NAME, each 1 to 128 of A-Z, a-z, 0-9 and -_.,:@#"};
 }
 
 bool is_property_name(std::string_view name) { return is_name(name, "-_.,:/@#"); }

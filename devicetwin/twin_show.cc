@@ -65,16 +65,26 @@ void append_report(std::string& to, const Report& report) {
 
 void append_property(std::string& to, const PropertyView& property) {
   Members members(to);
+  const auto& definition = property.definition;
+  const auto text = [&](std::string_view name, const std::string& value) {
+    if (!value.empty()) members.text(name, value);
+  };
   members.flag("conflict", property.conflict);
+  text("description", definition.description);
   if (property.desired) append_setting(members.key("desired"), *property.desired);
-  if (property.definition.history == History::latest) members.text("history", "latest");
+  if (definition.history == History::latest) members.text("history", "latest");
   members.flag("in_sync", property.in_sync);
+  text("maximum", definition.maximum);
+  text("minimum", definition.minimum);
+  if (!definition.optional) members.flag("optional", false);
   if (!property.other_reports.empty())
     append_array(members.key("other_reports"), property.other_reports, append_report);
   append_array(members.key("others"), property.others, append_setting);
-  members.text("policy", to_string(property.definition.policy));
+  members.text("policy", to_string(definition.policy));
+  if (definition.read_only) members.flag("read_only", true);
   if (property.reported) append_report(members.key("reported"), *property.reported);
-  if (!property.definition.type.empty()) members.text("type", property.definition.type);
+  text("type", definition.type);
+  text("unit", definition.unit);
   members.end();
 }
 

@@ -5,6 +5,7 @@
 
 #include "crdt/register.h"
 #include "crdt/set.h"
+#include "devicetwin/json_value.h"
 #include "devicetwin/twin_codec.h"
 #include "devicetwin/twin_json.h"
 #include "devicetwin/twin_paths.h"
@@ -274,7 +275,8 @@ Ops decide_report(const Log& log, const std::string& device, const Twins::Report
   const auto paths = reported_paths(now);
   std::size_t properties = paths.size();
   for (const auto& [name, said] : report.values) {
-    if (!is_property_name(name)) return refused("property names are 1 to 128 of A-Z, a-z, 0-9 and -_.,:/@#");
+    if (!is_property_name(name))
+      return refused(shown_name(name) + ": property names are 1 to 128 of A-Z, a-z, 0-9 and -_.,:/@#");
     const std::string path = reported_path(name);
     if (!said) {
       erase_reported(ops, now, path, owner_term);
@@ -339,7 +341,8 @@ Status describe_tags(std::vector<Op>& ops, const Entries& now, const Twins::Desc
 
 Status describe_properties(std::vector<Op>& ops, const Entries& now, const Twins::Describe& describe) {
   for (const auto& [name, definition] : describe.define) {
-    if (!is_property_name(name)) return refused("property names are 1 to 128 of A-Z, a-z, 0-9 and -_.,:/@#");
+    if (!is_property_name(name))
+      return refused(shown_name(name) + ": property names are 1 to 128 of A-Z, a-z, 0-9 and -_.,:/@#");
     const std::string path = definition_path(name);
     if (!definition) {
       erase(ops, now, path);

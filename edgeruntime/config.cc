@@ -232,15 +232,7 @@ Fault check_host_port(const std::string& text) {
   return std::nullopt;
 }
 
-Fault check_loopback(const std::string& text) {
-  if (text.empty()) return std::nullopt;
-  const auto parsed = parse_address(text);
-  if (!parsed) return parsed.error().detail;
-  if (parsed->host == "localhost" || parsed->host == "::1" || parsed->host.starts_with("127.")) return std::nullopt;
-  return "'" + parsed->host +
-         "' is not a loopback address: the API has no login, so it listens on 127.0.0.1 or ::1 only; put a proxy "
-         "before it";
-}
+Fault check_host_port_or_none(const std::string& text) { return text.empty() ? std::nullopt : check_host_port(text); }
 
 Fault check_filter(std::string_view filter) {
   if (is_topic_filter(filter)) return std::nullopt;
@@ -267,13 +259,18 @@ template <class C>
 void add_api_and_log(std::vector<Field<C>>& fields) {
   fields.push_back(text<C>(
       "api", "listen", [](C & c) -> auto& { return c.api.listen; },
-      "Loopback address and port for the HTTP API (status, events, /metrics, /healthz), besides the unix socket\n"
-      "landfall.sock in this folder, which is always there. Empty: only the socket.",
-      check_loopback));
+      "Address and port for the HTTP API (schemas/openapi.yaml, /metrics, /healthz), besides the unix socket\n"
+      "landfall.sock in this folder, which is always there. Empty: only the socket. A loopback address speaks HTTP; "
+      "any\n"
+      "other speaks HTTPS with this node's own certificate, and needs tokens.",
+      check_host_port_or_none));
   fields.push_back(text<C>(
       "api", "tokens", [](C & c) -> auto& { return c.api.tokens; },
-      "File in this folder that says who may use `listen`: lines \"<name> reader|operator <sha256 of the token>\".\n"
-      "Empty: whoever can reach that address. The unix socket is this user's and needs none."));
+      "File in this folder that says who may use `listen`: lines \"<name> reader|operator <sha256 of the token>\", or "
+      "the\n"
+      "SPIFFE id of a client certificate of this fleet in place of the sum. Empty: whoever can reach that address, "
+      "which\n"
+      "must be loopback then. The unix socket is this user's and needs none."));
   fields.push_back(bytes<C>(
       "log", "memory", [](C & c) -> auto& { return c.log.memory_bytes; }, 4 << 20, std::uint64_t{4} << 30,
       "Memory for the log's write buffers and block cache, \"4 MiB\" to \"4 GiB\". Units: B, KiB, MiB, GiB."));
@@ -521,6 +518,15 @@ std::string render(const std::vector<Field<C>>& fields, const C& config, std::st
   return out;
 }
 
+// Off loopback whoever asks must prove who it is.
+void check_api(const ApiConfig& api, const toml::table& root, Reading& reading) {
+  const auto address = parse_address(api.listen);
+  if (!address || is_loopback(address->host) || !api.tokens.empty()) return;
+  reading.fault(root["api"]["listen"].node()->source(),
+                "listen: '" + address->host +
+                    "' is not a loopback address: name a token file in [api] tokens, or listen on 127.0.0.1 or ::1");
+}
+
 }  // namespace
 
 Result<NodeConfig> parse_config(std::string_view text, std::string_view file_name, std::vector<std::string>& faults) {
@@ -532,12 +538,14 @@ Result<NodeConfig> parse_config(std::string_view text, std::string_view file_nam
     if (root.contains("edge")) {
       config = EdgeConfig{};
       reading.read(root, edge_fields(), std::get<EdgeConfig>(config));
+      check_api(std::get<EdgeConfig>(config).api, root, reading);
       if (std::get<EdgeConfig>(config).hub_address.empty() && faults.empty()) {
         faults.push_back(std::string(file_name) + ": [hub] address is missing: the edge does not know whom to dial");
       }
     } else if (hub != nullptr) {
       config = HubConfig{};
       reading.read(root, hub_fields(), std::get<HubConfig>(config));
+      check_api(std::get<HubConfig>(config).api, root, reading);
     } else {
       faults.push_back(std::string(file_name) + ": neither [hub] nor [edge]: the role is missing");
     }

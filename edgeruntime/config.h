@@ -19,8 +19,8 @@ namespace landfall {
 // field tables of config.cc, from which the default file is written and the file is read.
 
 struct ApiConfig {
-  std::string listen;  // loopback address and port; empty: only the unix socket
-  std::string tokens;  // file in the node's folder; empty: whoever reaches `listen` may use it
+  std::string listen;  // address and port; empty: only the unix socket
+  std::string tokens;  // file in the node's folder; empty: whoever reaches `listen`, a loopback address, may use it
 };
 
 struct LogConfig {

@@ -3,6 +3,7 @@
 #include <openssl/evp.h>
 #include <nlohmann/json.hpp>
 
+#include "cloudsync/hub/cloud_event.h"
 #include "edgeruntime/metrics.h"
 
 namespace landfall {
@@ -75,6 +76,7 @@ std::string_view kind_name(Kind kind) {
     case Kind::telemetry: return "telemetry";
     case Kind::alarm: return "alarm";
     case Kind::message: return "message";
+    case Kind::change: return "change";
   }
   return "kind";
 }
@@ -93,6 +95,7 @@ std::string event_json(const Dot& dot, const Event& event) {
   put("source", event.source);
   put("id", event.id);
   put("device", event.device);
+  put("actor", event.actor);
   if (event.retained) out["retained"] = true;
   if (event.kind == Kind::run_start) {
     if (const auto start = decode_run_start(event.payload)) {
@@ -106,6 +109,10 @@ std::string event_json(const Dot& dot, const Event& event) {
                         {"boot_id", start->boot_id},
                         {"degraded", start->degraded}};
     }
+  } else if (const auto change = event.kind == Kind::change ? change_json({dot.run, dot.stream}, event)
+                                                            : Result<std::string>(std::string());
+             change && !change->empty()) {
+    out["payload"] = Json::parse(*change, nullptr, false);
   } else {
     put_payload(out, event);
   }

@@ -4,11 +4,9 @@
 #include <cctype>
 #include <condition_variable>
 #include <cstring>
-#include <fstream>
 #include <mutex>
 #include <optional>
 #include <set>
-#include <sstream>
 #include <thread>
 #include <vector>
 
@@ -19,9 +17,9 @@
 #include <unistd.h>
 
 #include <httplib.h>
-#include <openssl/evp.h>
 #include <nlohmann/json.hpp>
 
+#include "edgeruntime/api_access.h"
 #include "schemas/ids.h"
 #include "schemas/text.h"
 
@@ -70,42 +68,7 @@ class SocketName {
   int folder_ = -1;
 };
 
-std::string sha256_hex(std::string_view bytes) {
-  Digest digest{};
-  LANDFALL_CHECK(EVP_Digest(bytes.data(), bytes.size(), digest.data(), nullptr, EVP_sha256(), nullptr) == 1);
-  return to_hex(digest);
-}
-
 }  // namespace
-
-Result<std::vector<ApiToken>> load_api_tokens(const std::filesystem::path& file) {
-  struct stat about {};
-  if (::stat(file.c_str(), &about) != 0)
-    return Error{Code::not_found, file.string() + ": no such file: make it, or take [api] tokens out"};
-  if ((about.st_mode & (S_IWGRP | S_IWOTH)) != 0)
-    return Error{Code::denied, file.string() + ": others may write it: chmod 600 " + file.string()};
-  std::ifstream in(file);
-  std::vector<ApiToken> tokens;
-  std::size_t number = 0;
-  for (std::string line; std::getline(in, line);) {
-    ++number;
-    std::istringstream words(line.substr(0, line.find('#')));
-    ApiToken token;
-    std::string role, more;
-    if (!(words >> token.name)) continue;
-    const bool whole = static_cast<bool>(words >> role >> token.sha256_hex) && !(words >> more);
-    const bool hex =
-        token.sha256_hex.size() == 64 && token.sha256_hex.find_first_not_of("0123456789abcdef") == std::string::npos;
-    if (!whole || !hex || (role != "reader" && role != "operator") || tokens.size() == api_tokens_max ||
-        !is_clean_text(token.name)) {
-      return Error{Code::out_of_range, file.string() + ":" + std::to_string(number) +
-                                           ": expected \"<name> reader|operator <sha256 of the token in hex>\""};
-    }
-    if (role == "operator") token.role = ApiToken::Role::operator_;
-    tokens.push_back(std::move(token));
-  }
-  return tokens;
-}
 
 ApiReply problem(int status, const std::string& title, const std::string& detail) {
   const nlohmann::json body = {{"type", "about:blank"}, {"title", title}, {"status", status}, {"detail", detail}};
@@ -151,54 +114,62 @@ struct HttpApi::Impl {
     std::atomic<bool> ended = false;
   };
   std::vector<std::unique_ptr<Listener>> listeners;
+  ApiTls tls;
 
-  // Who asks, over the unix socket or TCP; nobody where a token is needed and none of ours was shown.
-  std::optional<std::string> actor_of(const httplib::Request& request, bool local) const {
+  // Who asks, over the unix socket or TCP.
+  ApiVerdict verdict_on(const httplib::Request& request, bool local) const {
     if (local) {
       const auto said = request.get_header_value("Landfall-Actor");
-      return is_clean_text(said) && !said.empty() && said.size() <= text_bytes_max ? said : "local";
+      return {0, is_clean_text(said) && !said.empty() && said.size() <= text_bytes_max ? said : "local", {}};
     }
-    if (options.tokens.empty()) return "api";
-    const auto shown = request.get_header_value("Authorization");
-    if (!shown.starts_with("Bearer ")) return std::nullopt;
-    const auto digest = sha256_hex(std::string_view(shown).substr(7));
-    for (const auto& token : options.tokens) {
-      // Digests of secrets are compared: how long it takes tells nothing of the token.
-      if (token.sha256_hex != digest) continue;
-      if (token.role == ApiToken::Role::reader && request.method != "GET") return std::nullopt;
-      return token.name;
-    }
-    return std::nullopt;
+    if (!options.tokens) return {0, "api", {}};
+    ApiCredentials shown;
+    const auto authorization = request.get_header_value("Authorization");
+    if (authorization.starts_with("Bearer ")) shown.bearer = authorization.substr(7);
+    if (request.ssl != nullptr) tls.read_certificate(request.ssl, shown);
+    return judge(*options.tokens, shown, request.method == "GET" || request.method == "HEAD");
   }
 
-  void refuse(const httplib::Request& request, httplib::Response& response) {
-    const auto reply = problem(403, "Denied",
-                               request.method + " " + request.path +
-                                   ": show a token of this node's token file that may do this (Authorization: Bearer)");
-    response.status = reply.status;
-    response.set_content(reply.body, reply.content_type.c_str());
-    loop.post([this, shared = shared, what = request.method + " " + request.path, from = request.remote_addr] {
-      if (shared->handler && options.on_refused) options.on_refused(from, what);
+  void refuse(const ApiVerdict& verdict, const httplib::Request& request, httplib::Response& response) {
+    const std::string what = request.method + " " + request.path;
+    auto reply =
+        problem(verdict.status, verdict.status == 401 ? "Unauthorized" : "Denied", what + ": " + verdict.detail);
+    if (verdict.status == 401) reply.headers["WWW-Authenticate"] = "Bearer realm=\"landfall\"";
+    give(reply, response);
+    loop.post([this, shared = shared,
+               refusal = HttpApiOptions::Refusal{request.remote_addr, verdict.actor, what, verdict.status}] {
+      if (shared->handler && options.on_refused) options.on_refused(refusal);
     });
   }
 
+  // What cannot be kept is said, instead of being passed over.
+  static std::optional<ApiReply> read_conditions(const httplib::Request& request, ApiRequest& asked) {
+    if (request.has_header("If-None-Match") && asked.method != "GET")
+      return problem(400, "Bad request", "If-None-Match is not taken with " + asked.method + ": use If-Match");
+    if (!request.has_header("If-Match")) return std::nullopt;
+    auto tag = request.get_header_value("If-Match");
+    if (tag.size() >= 2 && tag.front() == '"' && tag.back() == '"') tag = tag.substr(1, tag.size() - 2);
+    if (tag.empty() || (tag.find('"') != std::string::npos && !tag.starts_with("W/")) ||
+        tag.find(',') != std::string::npos || request.get_header_value_count("If-Match") != 1)
+      return problem(400, "Bad request", "If-Match: one ETag is expected, or *");
+    asked.if_match = tag;
+    return std::nullopt;
+  }
+
   void answer(const httplib::Request& request, httplib::Response& response, bool local) {
-    const auto actor = actor_of(request, local);
-    if (!actor) return refuse(request, response);
-    ApiRequest asked{request.method,
+    const auto verdict = verdict_on(request, local);
+    if (verdict.status != 0) return refuse(verdict, request, response);
+    const bool head = request.method == "HEAD";
+    ApiRequest asked{head ? "GET" : request.method,
                      request.path,
                      {},
                      request.body,
                      request.get_header_value("Content-Type"),
                      {},
-                     request.get_header_value("Accept").find("text/event-stream") != std::string::npos,
-                     *actor};
+                     !head && request.get_header_value("Accept").find("text/event-stream") != std::string::npos,
+                     verdict.actor};
     for (const auto& [key, value] : request.params) asked.query[key] = value;
-    if (request.has_header("If-Match")) {
-      auto tag = request.get_header_value("If-Match");
-      if (tag.size() >= 2 && tag.front() == '"' && tag.back() == '"') tag = tag.substr(1, tag.size() - 2);
-      asked.if_match = tag;
-    }
+    if (auto wrong = read_conditions(request, asked)) return give(*wrong, response);
     auto waiting = std::make_shared<Waiting>();
     {
       const std::lock_guard lock(shared->mutex);
@@ -263,6 +234,8 @@ struct HttpApi::Impl {
 
   std::unique_ptr<httplib::Server> make_server(bool local) {
     auto server = std::make_unique<httplib::Server>();
+    if (!local && options.tls)
+      server = std::make_unique<httplib::SSLServer>([this](SSL_CTX& context) { return tls.set_up(context); });
     server->new_task_queue = [] { return new httplib::ThreadPool(4 + api_streams_max); };
     server->set_payload_max_length(options.body_bytes_max);
     server->set_read_timeout(5, 0);
@@ -273,11 +246,12 @@ struct HttpApi::Impl {
       answer(request, response, local);
     };
     server->Get(".*", route).Post(".*", route).Put(".*", route).Patch(".*", route).Delete(".*", route);
-    server->set_error_handler([](const httplib::Request&, httplib::Response& response) {
+    server->set_error_handler([limit = options.body_bytes_max](const httplib::Request&, httplib::Response& response) {
       if (!response.body.empty()) return;
-      const auto reply = problem(response.status, response.status == 413 ? "Body too large" : "Bad request",
-                                 response.status == 413 ? "the body is over the limit of this API"
-                                                        : "the request is not HTTP that this API takes");
+      const auto reply = problem(
+          response.status, response.status == 413 ? "Body too large" : "Bad request",
+          response.status == 413 ? "the body is over the limit of " + std::to_string(limit) + " bytes: send it in parts"
+                                 : "the request is not HTTP that this API takes");
       response.set_content(reply.body, reply.content_type.c_str());
     });
     return server;
@@ -333,7 +307,8 @@ struct HttpApi::Impl {
 HttpApi::HttpApi(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 
 Result<std::unique_ptr<HttpApi>> HttpApi::start(Loop& loop, HttpApiOptions options, Handler handler) {
-  auto api = std::unique_ptr<HttpApi>(new HttpApi(std::unique_ptr<Impl>(new Impl{loop, std::move(options), {}, {}})));
+  auto api =
+      std::unique_ptr<HttpApi>(new HttpApi(std::unique_ptr<Impl>(new Impl{loop, std::move(options), {}, {}, {}})));
   auto& impl = *api->impl_;
   impl.shared = std::make_shared<Shared>();
   impl.shared->handler = std::move(handler);
@@ -341,6 +316,8 @@ Result<std::unique_ptr<HttpApi>> HttpApi::start(Loop& loop, HttpApiOptions optio
   if (!impl.options.tcp_host.empty()) LANDFALL_TRY(impl.listen_tcp());
   return api;
 }
+
+Status HttpApi::set_identity(const Identity& identity) { return impl_->tls.set_identity(identity); }
 
 HttpApi::~HttpApi() {
   impl_->shared->handler = nullptr;
@@ -394,7 +371,10 @@ httplib::Request request_of(const ApiCall& call, std::string& refusal) {
   request.body = call.body;
   request.headers = {{"Host", "localhost"}};
   if (!call.body.empty()) request.headers.emplace("Content-Type", call.content_type);
-  if (call.if_match) request.headers.emplace("If-Match", "\"" + *call.if_match + "\"");
+  if (call.if_match) {
+    const bool is_whole = *call.if_match == "*" || call.if_match->starts_with("W/");
+    request.headers.emplace("If-Match", is_whole ? *call.if_match : "\"" + *call.if_match + "\"");
+  }
   if (!call.actor.empty()) request.headers.emplace("Landfall-Actor", call.actor);
   if (!call.on_event) return request;
   request.headers.emplace("Accept", "text/event-stream");
@@ -456,6 +436,9 @@ Result<ApiReply> call_api(const std::filesystem::path& socket, const ApiCall& ca
                  "the node in " + folder + " does not answer (" + httplib::to_string(result.error()) + ")"};
   }
   ApiReply reply{result->status, call.on_event ? streamed : result->body, result->get_header_value("Content-Type")};
+  for (const char* name : {"Allow", "WWW-Authenticate"}) {
+    if (result->has_header(name)) reply.headers[name] = result->get_header_value(name);
+  }
   auto tag = result->get_header_value("ETag");
   if (tag.size() > 2) reply.etag = tag.substr(1, tag.size() - 2);
   return reply;

@@ -16,14 +16,16 @@
 
 namespace landfall {
 
+struct Identity;
+
 struct ApiRequest {
   std::string method, path;  // path without the query, percent-decoded
   std::map<std::string, std::string> query;
   std::string body, content_type;
-  std::optional<std::string> if_match;  // without quotes
+  std::optional<std::string> if_match;  // without quotes; a weak one as it stands: it matches nothing
   bool wants_events = false;            // Accept: text/event-stream
-  // Who asks: the name in the token that was shown, or over the unix socket what the caller says (it is the node's own
-  // user), else "local". Over TCP without tokens: "api".
+  // Who asks: the name beside the token or certificate that was shown, or over the unix socket what the caller says (it is
+  // the node's own user), else "local". Over TCP without tokens: "api".
   std::string actor;
 };
 
@@ -54,25 +56,33 @@ struct ApiReply {
 // An error as RFC 9457 has it; `detail` names the thing and the remedy.
 ApiReply problem(int status, const std::string& title, const std::string& detail);
 
-// Who may use the API over TCP.
+// Who may use the API over TCP: who shows this token, or the certificate of this SPIFFE id. A reader may only GET.
 struct ApiToken {
-  std::string name, sha256_hex;  // of the token
+  std::string name, sha256_hex = {};  // of the token
   enum class Role : std::uint8_t { reader, operator_ } role = Role::reader;
+  std::string spiffe_id = {};  // in place of a token
 };
-// Lines "<name> reader|operator <sha256 of the token, hex>"; '#' begins a comment. Errors: `not_found`, `denied` where others
-// than its owner may write it, `out_of_range` naming the line.
+// Lines "<name> reader|operator <sha256 of the token, hex, or SPIFFE id>"; '#' begins a comment. Errors: `not_found`,
+// `denied` where others than its owner may write it, `out_of_range` naming the line.
 Result<std::vector<ApiToken>> load_api_tokens(const std::filesystem::path& file);
 
 struct HttpApiOptions {
   std::filesystem::path socket;  // unix socket, mode 0600; one left by a killed process is replaced
-  std::string tcp_host;          // loopback; empty: none
+  std::string tcp_host;          // empty: none
   std::uint16_t tcp_port = 0;
   std::size_t body_bytes_max = event_payload_bytes_max * 2;            // JSON around a payload; beyond: 413
   std::chrono::milliseconds answer_within = std::chrono::seconds(10);  // beyond: 504
-  // Where there are any, TCP requests need one: "Authorization: Bearer <token>". A reader may only GET.
-  std::vector<ApiToken> tokens = {};
-  // Told of each refusal, on the loop thread: who (if known), what, from where.
-  std::function<void(const std::string& actor, const std::string& what)> on_refused = {};
+  // Unset: whoever reaches tcp_host may do everything, as "api". Set, also with nobody in it: each request over TCP shows a
+  // token ("Authorization: Bearer <token>") or, with TLS, a client certificate of the trust domain.
+  std::optional<std::vector<ApiToken>> tokens = {};
+  // TCP speaks TLS 1.3 with the certificate of set_identity.
+  bool tls = false;
+  // Told of each refusal, on the loop thread.
+  struct Refusal {
+    std::string from, actor, what;  // actor: empty where nobody is known
+    int status = 0;
+  };
+  std::function<void(const Refusal&)> on_refused = {};
 };
 
 // The node's HTTP face: cpp-httplib's threads accept, parse and wait; every request is answered on the loop. A request
@@ -90,6 +100,9 @@ class HttpApi {
   static Result<std::unique_ptr<HttpApi>> start(Loop& loop, HttpApiOptions options, Handler handler);
   // Answers waiting requests with 503 and joins the threads.
   ~HttpApi();
+
+  // For TLS, from the next connection on; before the first no handshake succeeds. Errors: `corrupt`.
+  Status set_identity(const Identity& identity);
 
  private:
   struct Impl;

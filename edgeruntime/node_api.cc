@@ -8,6 +8,7 @@
 
 #include "edgeruntime/event_json.h"
 #include "edgeruntime/node_body.h"
+#include "edgeruntime/state_json.h"
 
 namespace landfall {
 namespace {
@@ -74,14 +75,14 @@ void NodeBody::answer(const ApiRequest& request, HttpApi::Reply reply) {
       return reply(problem(503, "Stopping", "the node is stopping: ask again once it runs"));
     return meaning_->api.answer(request, std::move(reply));
   }
-  bool known_path = false;
+  std::string allowed;
   for (const auto& route : routes) {
     if (request.path != route.path) continue;
-    known_path = true;
+    allowed = route.method + (allowed.empty() ? "" : ", " + allowed);
     if (request.method == route.method) return route.run(*this, request, std::move(reply));
   }
-  reply(known_path
-            ? problem(405, "Method not allowed", request.path + " does not take " + request.method)
+  reply(!allowed.empty()
+            ? not_a_method(request, allowed)
             : problem(404, "Not found",
                       request.path + ": this API has /v1/status, /v1/events, /v1/twins, /v1/documents, /v1/alarms, "
                                      "/v1/commands, /v1/devices, /v1/link/hold, /v1/link/release, /metrics, /healthz"));
@@ -102,7 +103,8 @@ void NodeBody::answer_append(const ApiRequest& request, HttpApi::Reply reply) {
   if (stopping_) return reply(problem(503, "Stopping", "the node is stopping: ask again once it runs"));
   const auto input = parse_event_input(request.body);
   if (!input) return reply(problem_of(input.error()));
-  const Event event = input->event();
+  Event event = input->event();
+  event.actor = request.actor;
   log_->append(input->stream, {&event, 1}, [reply = std::move(reply)](const Result<Log::Appended>& done) {
     if (!done) return reply(problem_of(done.error()));
     reply({200, nlohmann::json{{"dot", to_string(done->first)}}.dump()});

@@ -134,21 +134,27 @@ Status NodeBody::open_api() {
     if (!address) return address.error();
     options.tcp_host = address->host;
     options.tcp_port = address->port;
+    options.tls = !is_loopback(address->host);
   }
   if (!options_.api.tokens.empty()) {
     auto tokens = load_api_tokens(options_.paths.dir / options_.api.tokens);
     if (!tokens) return Error{tokens.error()}.in("[api] tokens");
     options.tokens = std::move(*tokens);
   }
-  options.on_refused = [this](const std::string& actor, const std::string& what) {
-    audit(json_text({{"audit", "refused"}, {"door", "api"}, {"from", actor}, {"what", what}}));
+  options.on_refused = [this](const HttpApiOptions::Refusal& refusal) {
+    audit(json_text({{"audit", "refused"},
+                     {"door", "api"},
+                     {"from", refusal.from},
+                     {"actor", refusal.actor},
+                     {"what", refusal.what},
+                     {"status", refusal.status}}));
   };
   auto api = HttpApi::start(loop_, std::move(options), [this](const ApiRequest& request, HttpApi::Reply reply) {
     answer(request, std::move(reply));
   });
   if (!api) return std::move(api).error();
   api_ = std::move(*api);
-  return ok();
+  return own_identity_ ? api_->set_identity(*own_identity_) : ok();
 }
 
 NodeBody::Meaning::Meaning(Loop& loop, Log& log, Layer layer, Objects::Settle settle, Commands::Options options)
@@ -182,6 +188,8 @@ Status NodeBody::prove_own_certificate(const Identity& identity) {
   const auto expires = expires_unix_ms(identity.chain_pem);
   if (!expires) return Error{expires.error()}.in(options_.paths.identity().string());
   certificate_not_after_ = *expires;
+  own_identity_ = identity;
+  if (api_) LANDFALL_TRY(api_->set_identity(identity));
   const auto proven = verify_chain(identity.chain_pem, identity.bundle_pem, identity.trust_domain, loop_.unix_ms());
   // A wrong clock must not keep a node from logging: the peer refuses, and status says why.
   if (!proven) spdlog::warn("event=own_certificate reason=\"{}\"", proven.error().detail);

@@ -102,6 +102,7 @@ class NodeBody {
   ApiReply answer_events(const ApiRequest& request) const;
 
   std::unique_ptr<HttpApi> api_;
+  std::optional<Identity> own_identity_;  // none on an edge that is not enrolled
   std::unique_ptr<EventCounts> counts_;
   Instant audits_since_;
   std::size_t audits_ = 0;

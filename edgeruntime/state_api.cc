@@ -22,6 +22,32 @@ std::optional<std::pair<std::size_t, std::string>> noun_of(std::string_view path
                    slash == std::string_view::npos ? std::string() : std::string(path.substr(slash + 1))};
 }
 
+// Of all objects of a noun, and of one of them.
+struct Methods {
+  std::string_view all, one;
+};
+constexpr Methods methods[] = {{"GET", "GET, PATCH, POST, PUT"},
+                               {"GET", "DELETE, GET, PATCH, POST, PUT"},
+                               {"GET", "GET, POST"},
+                               {"GET, POST", "DELETE, GET, POST"},
+                               {"GET, POST", "DELETE, GET, POST, PUT"}};
+
+std::string words_of(std::initializer_list<std::string_view> known) {
+  std::string names;
+  for (const auto& name : known) names += (names.empty() ? "" : ", ") + std::string(name);
+  return names;
+}
+
+// Writes that can be held against a version. Elsewhere If-Match is refused, as it would not be kept.
+bool takes_if_match(StateApi::Noun noun, std::string_view method) {
+  switch (noun) {
+    case StateApi::Noun::twins:
+    case StateApi::Noun::devices: return method == "PUT" || method == "PATCH";
+    case StateApi::Noun::documents: return method != "POST";
+    default: return false;
+  }
+}
+
 }  // namespace
 
 ApiReply problem_of(const Error& error) {
@@ -39,16 +65,27 @@ ApiReply problem_of(const Error& error) {
 
 std::string json_text(const Json& value) { return value.dump(-1, ' ', false, Json::error_handler_t::replace); }
 
-Result<Json> parse_body(const std::string& body, std::initializer_list<std::string_view> known) {
-  const Json parsed = Json::parse(body, nullptr, false);
-  if (!parsed.is_object()) return Error{Code::out_of_range, "the body must be a JSON object"};
-  for (const auto& [key, value] : parsed.items()) {
-    if (std::ranges::find(known, key) != known.end()) continue;
-    std::string names;
-    for (const auto& name : known) names += (names.empty() ? "" : ", ") + std::string(name);
-    return Error{Code::out_of_range, "unknown key '" + key + "': this takes " + names};
+Status known_members(const Json& object, const char* what, std::initializer_list<std::string_view> known) {
+  if (!object.is_object()) return Error{Code::out_of_range, std::string(what) + ": a JSON object is expected"};
+  for (const auto& [key, value] : object.items()) {
+    if (std::ranges::find(known, key) == known.end())
+      return Error{Code::out_of_range, "unknown key '" + key + "': " + what + " takes " + words_of(known)};
   }
+  return ok();
+}
+
+Result<Json> parse_body(const std::string& body, std::initializer_list<std::string_view> known) {
+  Json parsed = Json::parse(body, nullptr, false);
+  if (!parsed.is_object()) return Error{Code::out_of_range, "the body must be a JSON object"};
+  LANDFALL_TRY(known_members(parsed, "this", known));
   return parsed;
+}
+
+Result<bool> flag_member(const Json& object, const char* key) {
+  const auto found = object.find(key);
+  if (found == object.end()) return false;
+  if (!found->is_boolean()) return Error{Code::out_of_range, std::string(key) + ": true or false is expected"};
+  return found->get<bool>();
 }
 
 Result<std::string> text_member(const Json& object, const char* key, std::string otherwise) {
@@ -77,9 +114,7 @@ OnWritten answer_written(HttpApi::Reply reply, bool conditional) {
 Status known_query(const ApiRequest& request, std::initializer_list<std::string_view> known) {
   for (const auto& [key, value] : request.query) {
     if (std::ranges::find(known, key) != known.end()) continue;
-    std::string names;
-    for (const auto& name : known) names += (names.empty() ? "" : ", ") + std::string(name);
-    return Error{Code::out_of_range, "unknown parameter '" + key + "': this takes " + names};
+    return Error{Code::out_of_range, "unknown parameter '" + key + "': this takes " + words_of(known)};
   }
   return ok();
 }
@@ -103,8 +138,12 @@ ApiReply listing(const char* what, Json items, const Page& page, const std::stri
   return {200, json_text(body)};
 }
 
-ApiReply not_a_method(const ApiRequest& request) {
-  return problem(405, "Method not allowed", request.path + " does not take " + request.method);
+ApiReply not_a_method(const ApiRequest& request, std::string_view allowed) {
+  const std::string methods_taken(allowed);
+  auto reply = problem(405, "Method not allowed",
+                       request.path + " does not take " + request.method + ": it takes " + methods_taken);
+  reply.headers["Allow"] = methods_taken;
+  return reply;
 }
 
 StateApi::StateApi(Parts parts) : parts_(parts) {
@@ -125,6 +164,11 @@ bool StateApi::handles(std::string_view path) { return noun_of(path).has_value()
 void StateApi::answer(const ApiRequest& request, HttpApi::Reply reply) {
   auto at = noun_of(request.path);
   const Asked asked{request, static_cast<Noun>(at->first), std::move(at->second)};
+  const auto& taken = methods[static_cast<std::size_t>(asked.noun)];
+  const auto allowed = asked.name.empty() ? taken.all : taken.one;
+  if (allowed.find(request.method) == std::string_view::npos) return reply(not_a_method(request, allowed));
+  if (request.if_match && request.method != "GET" && !takes_if_match(asked.noun, request.method))
+    return reply(problem(400, "Bad request", "If-Match is not taken with " + request.method + " " + request.path));
   if (request.method == "GET" && request.wants_events) return listen(asked, std::move(reply));
   if (request.method == "GET" && !asked.name.empty()) return answer_show(asked, std::move(reply));
   switch (asked.noun) {
@@ -139,6 +183,9 @@ void StateApi::answer(const ApiRequest& request, HttpApi::Reply reply) {
 void StateApi::answer_show(const Asked& asked, HttpApi::Reply reply) {
   auto shown = show(asked.noun, asked.name);
   if (!shown) return reply(problem_of(shown.error()));
+  const auto& wanted = asked.request.if_match;
+  if (wanted && *wanted != "*" && *wanted != shown->second)
+    return reply(problem(412, "Precondition failed", "the version is " + shown->second));
   ApiReply answer{200, std::move(shown->first)};
   answer.etag = std::move(shown->second);
   reply(std::move(answer));

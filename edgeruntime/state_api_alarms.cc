@@ -58,11 +58,7 @@ Result<std::pair<std::string, std::string>> StateApi::show(Noun noun, const std:
 }
 
 void StateApi::alarms(const Asked& asked, HttpApi::Reply reply) {
-  if (!asked.name.empty()) {
-    if (asked.request.method != "POST") return reply(not_a_method(asked.request));
-    return act_on_alarm(asked, std::move(reply));
-  }
-  if (asked.request.method != "GET") return reply(not_a_method(asked.request));
+  if (!asked.name.empty()) return act_on_alarm(asked, std::move(reply));
   const auto known = known_query(asked.request, {"after", "limit", "all", "device"});
   const auto page = known ? page_of(asked.request) : Result<Page>(known.error());
   const auto list = page ? parts_.alarms.list(flag(asked.request, "all") ? Alarms::Which::all : Alarms::Which::open,
@@ -88,6 +84,12 @@ void StateApi::act_on_alarm(const Asked& asked, HttpApi::Reply reply) {
   const auto& what = *body->begin();
   const auto& actor = asked.request.actor;
   const auto action = body->begin().key();
+  if (const auto known = action == "raise"         ? known_members(what, "raise", {"severity", "text"})
+                         : action == "shelve"      ? known_members(what, "shelve", {"until_unix_ms"})
+                         : action == "acknowledge" ? known_members(what, "acknowledge", {"occurrence"})
+                                                   : known_members(what, action.c_str(), {});
+      !known)
+    return done(known.error());
   if (action == "raise") {
     const auto severity = text_member(what, "severity", "major"), words = text_member(what, "text", "");
     if (!severity || !words) return done(severity ? words.error() : severity.error());
@@ -113,7 +115,6 @@ void StateApi::commands(const Asked& asked, HttpApi::Reply reply) {
   const auto& [request, noun, id] = asked;
   if (!id.empty()) {
     if (request.method == "DELETE") return parts_.commands.cancel(id, request.actor, answer_written(std::move(reply)));
-    if (request.method != "POST") return reply(not_a_method(request));
     auto done = answer_written(std::move(reply));
     const auto body = parse_body(request.body, {"succeeded", "result"});
     if (!body) return done(body.error());
@@ -124,7 +125,6 @@ void StateApi::commands(const Asked& asked, HttpApi::Reply reply) {
                                     {}, done);
   }
   if (request.method == "POST") return issue_command(asked, std::move(reply));
-  if (request.method != "GET") return reply(not_a_method(request));
   const auto known = known_query(request, {"after", "limit", "open", "device"});
   const auto page = known ? page_of(request) : Result<Page>(known.error());
   const auto list = page

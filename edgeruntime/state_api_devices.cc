@@ -32,17 +32,17 @@ void StateApi::devices(const Asked& asked, HttpApi::Reply reply) {
     for (const auto& record : *list) items.push_back(parsed(device_json(record)));
     return reply(listing("devices", std::move(items), *page, list->empty() ? "" : list->back().device));
   }
-  if (asked.name.empty()) return reply(not_a_method(asked.request));
-  if (method == "PUT" || method == "POST") return write_device(asked, std::move(reply));
   if (method == "DELETE")
     return parts_.devices.remove(asked.name, asked.request.actor, answer_written(std::move(reply)));
-  reply(not_a_method(asked.request));
+  write_device(asked, std::move(reply));
 }
 
 void StateApi::write_device(const Asked& asked, HttpApi::Reply reply) {
   if (asked.request.method == "POST") {
     const auto body = parse_body(asked.request.body, {"hand_over"});
-    const auto node = body ? text_member(body->value("hand_over", Json::object()), "node", "") : body.error();
+    const Json what = body ? body->value("hand_over", Json::object()) : Json();
+    const auto known = body ? known_members(what, "hand_over", {"node"}) : Status(body.error());
+    const auto node = known ? text_member(what, "node", "") : Result<std::string>(known.error());
     if (!node) return reply(problem_of(node.error()));
     if (node->empty()) return reply(problem(400, "Out of range", R"(expected {"hand_over":{"node":"..."}})"));
     return parts_.devices.hand_over(asked.name, *node, asked.request.actor, answer_written(std::move(reply)));
@@ -109,7 +109,6 @@ void StateApi::import_devices(const Asked& asked, HttpApi::Reply reply) {
 void StateApi::documents(const Asked& asked, HttpApi::Reply reply) {
   const auto& [request, noun, name] = asked;
   if (name.empty()) {
-    if (request.method != "GET") return reply(not_a_method(request));
     const auto known = known_query(request, {"after", "limit", "prefix"});
     const auto page = known ? page_of(request) : Result<Page>(known.error());
     const auto prefix = request.query.find("prefix");
@@ -127,6 +126,7 @@ void StateApi::documents(const Asked& asked, HttpApi::Reply reply) {
   const auto body = parse_body(request.body, {"annotate"});
   if (!body) return done(body.error());
   const Json what = body->value("annotate", Json::object());
+  if (const auto known = known_members(what, "annotate", {"path", "annotation"}); !known) return done(known.error());
   const auto path = text_member(what, "path", ""), annotation = text_member(what, "annotation", "");
   if (!path || !annotation) return done(path ? annotation.error() : path.error());
   parts_.documents.annotate(name, *path, *annotation, request.actor, done);

@@ -99,10 +99,8 @@ void StateApi::twins(const Asked& asked, HttpApi::Reply reply) {
     if (!names) return reply(problem_of(names.error()));
     return reply(listing("twins", *names, *page, names->empty() ? "" : names->back()));
   }
-  if (asked.name.empty()) return reply(not_a_method(asked.request));
-  if (method == "PATCH" || method == "PUT") return write_twin(asked, std::move(reply));
   if (method == "POST") return act_on_twin(asked, std::move(reply));
-  reply(not_a_method(asked.request));
+  write_twin(asked, std::move(reply));
 }
 
 // PATCH: what is named. PUT: properties with a desired value that are not named lose it in this node's layer.
@@ -116,13 +114,15 @@ void StateApi::write_twin(const Asked& asked, HttpApi::Reply reply) {
   auto define = definitions(*body);
   auto add = texts(*body, "add_tags"), remove = texts(*body, "remove_tags");
   auto reason = text_member(*body, "reason", ""), state = text_member(*body, "state", "");
+  auto take_back = flag_member(*body, "take_back"), full = flag_member(*body, "full");
   for (const Error* error :
-       {desired ? nullptr : &desired.error(), attributes ? nullptr : &attributes.error(),
-        reported ? nullptr : &reported.error(), define ? nullptr : &define.error(), add ? nullptr : &add.error(),
-        remove ? nullptr : &remove.error(), reason ? nullptr : &reason.error(), state ? nullptr : &state.error()}) {
+       {take_back ? nullptr : &take_back.error(), full ? nullptr : &full.error(), desired ? nullptr : &desired.error(),
+        attributes ? nullptr : &attributes.error(), reported ? nullptr : &reported.error(),
+        define ? nullptr : &define.error(), add ? nullptr : &add.error(), remove ? nullptr : &remove.error(),
+        reason ? nullptr : &reason.error(), state ? nullptr : &state.error()}) {
     if (error != nullptr) return reply(problem_of(*error));
   }
-  if (asked.request.method == "PUT") {
+  if (asked.request.method == "PUT" && body->contains("desired")) {
     if (const auto now = parts_.twins.view(asked.name)) {
       for (const auto& [name, property] : now->properties) {
         if (property.desired || !property.others.empty()) desired->try_emplace(name, std::nullopt);
@@ -130,27 +130,29 @@ void StateApi::write_twin(const Asked& asked, HttpApi::Reply reply) {
     }
   }
   // Parts lie in streams of their own, so they are written one after the other; the first that fails is the answer.
-  const bool take_back = body->value("take_back", Json(false)) == Json(true);
-  const bool full = body->value("full", Json(false)) == Json(true);
   const auto& actor = asked.request.actor;
   auto done = answer_written(std::move(reply), asked.request.if_match.has_value());
+  const bool describes = !attributes->empty() || !add->empty() || !remove->empty() || !define->empty();
+  if (asked.request.if_match && (describes || !reported->empty() || !state->empty() || !body->contains("desired"))) {
+    return done(Error{Code::out_of_range,
+                      "If-Match is held against desired values: ask for others in a request of their own, without it"});
+  }
   if (!reported->empty() || !state->empty()) {
-    Twins::Report report{asked.name, std::move(*reported), full, {}, 0, actor};
+    Twins::Report report{asked.name, std::move(*reported), *full, {}, 0, actor};
     if (!state->empty()) report.state = *state;
     auto next = std::move(done);
-    const bool more =
-        !desired->empty() || !attributes->empty() || !add->empty() || !remove->empty() || !define->empty();
-    if (!more) return parts_.twins.report(std::move(report), std::move(next));
+    if (!describes && desired->empty()) return parts_.twins.report(std::move(report), std::move(next));
     return next(
         Error{Code::out_of_range, "reported and state go in a request of their own: they are the device's word"});
   }
-  auto set =
-      [this, desire = Twins::Desire{asked.name, std::move(*desired), actor, *reason, asked.request.if_match, take_back},
-       done](const Result<Written>& described) mutable {
-        if (!described || desire.values.empty()) return done(described);
-        parts_.twins.set_desired(std::move(desire), std::move(done));
-      };
-  if (attributes->empty() && add->empty() && remove->empty() && define->empty()) {
+  auto set = [this,
+              desire =
+                  Twins::Desire{asked.name, std::move(*desired), actor, *reason, asked.request.if_match, *take_back},
+              done](const Result<Written>& described) mutable {
+    if (!described || desire.values.empty()) return done(described);
+    parts_.twins.set_desired(std::move(desire), std::move(done));
+  };
+  if (!describes) {
     if (body->contains("desired")) return set(Written{});
     return done(Error{Code::out_of_range, "nothing to do: name desired, reported, attributes, add_tags or define"});
   }
@@ -166,6 +168,8 @@ void StateApi::act_on_twin(const Asked& asked, HttpApi::Reply reply) {
     return reply(
         problem(400, "Out of range", R"(expected {"release":{"property":...}} or {"restore":{"property":...}})"));
   const auto& what = *body->begin();
+  if (const auto known = known_members(what, body->begin().key().c_str(), {"property", "dot"}); !known)
+    return reply(problem_of(known.error()));
   const auto property = text_member(what, "property", "");
   const auto dot = dot_of(what);
   if (!property || !dot) return reply(problem_of(property ? dot.error() : property.error()));

@@ -61,6 +61,12 @@ TEST(Config, LeftOutKeysHaveTheirDefaults) {
   EXPECT_EQ(config_text(std::get<EdgeConfig>(*read)), config_text(expected));
 }
 
+TEST(Config, TakesTheApiOffLoopbackWithTokens) {
+  EXPECT_EQ(faults_of("[hub]\n[api]\nlisten = '0.0.0.0:8443'\ntokens = 'tokens'\n"), std::vector<std::string>());
+  for (const char* loopback : {"127.8.9.1:80", "[::1]:80", "localhost:80"})
+    EXPECT_EQ(faults_of(std::string("[hub]\n[api]\nlisten = '") + loopback + "'\n"), std::vector<std::string>());
+}
+
 TEST(Config, NamesEveryFaultWithItsLine) {
   EXPECT_EQ(faults_of("[hub]\nadvertize = 'h:1'\n[kafka]\nshards = 0\n"),
             (std::vector<std::string>{"f:2: unknown key 'advertize' in [hub]: did you mean 'advertise'?",
@@ -89,7 +95,10 @@ TEST(Config, RefusesBadValues) {
       {"[hub]\n[log]\nmemory = '99999999999999999999 GiB'", "with a unit"},
       {"[hub]\n[log]\nmemory = '9999999999999999999 GiB'", "too large"},
       {"[hub]\n[log]\nanchor_sync = 'never'", "\"standard\" or \"strict\""},
-      {"[hub]\n[api]\nlisten = '10.0.0.1:80'", "loopback"},
+      {"[hub]\n[api]\nlisten = '10.0.0.1:80'", "f:3: listen: '10.0.0.1' is not a loopback address"},
+      {"[hub]\n[api]\nlisten = '127.0.0.1.evil.example:80'", "[api] tokens"},
+      {"[hub]\n[api]\nlisten = '[::]:80'", "[api] tokens"},
+      {"[hub]\n[api]\nlisten = 'here'", "listen"},
       {"[hub]\n[kafka.options]\nacks = '1'", "set by Landfall itself"},
       {"[hub]\n[kafka]\noptions = 3", "expected a table"},
       {"[edge]\n[hub]\naddress='h:1'\n[mqtt]\ncapture = ['a/#/b']", "'a/#/b'"},

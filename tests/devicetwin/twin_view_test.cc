@@ -54,7 +54,7 @@ TEST(TwinView, IsCanonicalJson) {
           R"(/desired/5","layer":"cloud","reason":"winter","time":"1970-01-01T00:00:01.000Z","value":20}],"policy":"cloud-wins",)"
           R"("reported":{"applied":")" +
           run_2 + R"(/desired/6","device_time":"1970-01-01T00:00:02.900Z","dot":")" + run_2 +
-          R"(/reported/9","status":"applied","time":"1970-01-01T00:00:03.000Z","value":18.5},"type":"float"}},)"
+          R"(/reported/9","status":"applied","time":"1970-01-01T00:00:03.000Z","value":18.5},"type":"float","unit":"C"}},)"
           R"("registered":true,"state":"online","tags":["cold","hot/wet"],"version":")" +
           twin.version + "\"}");
   EXPECT_TRUE(nlohmann::json::accept(json));

@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "edgeruntime/config.h"
+#include "edgeruntime/http_api.h"
 #include "tools/landfall/commands.h"
 #include "tools/landfall/talk.h"
 
@@ -18,6 +19,12 @@ int check(const std::string& dir, bool json) {
   std::vector<std::string> faults;
   const auto config = load_config(file, faults);
   if (!config && faults.empty()) faults.push_back(config.error().detail);
+  if (config) {
+    const auto& api = std::visit([](const auto& role) -> const ApiConfig& { return role.api; }, *config);
+    const auto tokens = api.tokens.empty() ? Result<std::vector<ApiToken>>(std::vector<ApiToken>())
+                                           : load_api_tokens(std::filesystem::path(dir) / api.tokens);
+    if (!tokens) faults.push_back("[api] tokens: " + tokens.error().detail);
+  }
   if (json) {
     std::cout << nlohmann::ordered_json{{"file", file.string()}, {"ok", faults.empty()}, {"faults", faults}} << "\n";
   } else if (faults.empty()) {

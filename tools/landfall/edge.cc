@@ -93,7 +93,8 @@ void add_edge(CLI::App& program, int& exit_code) {
       ->add_option("--websocket-port", arguments->config.mqtt.websocket_port,
                    "Port for MQTT over WebSocket, 0 for none")
       ->capture_default_str();
-  init_command->add_option("--api", arguments->config.api.listen, "Loopback address and port for the HTTP API");
+  init_command->add_option("--api", arguments->config.api.listen,
+                           "Loopback address and port for the HTTP API; others need [api] tokens, in landfall.toml");
   init_command->add_flag("--no-mqtt", arguments->no_mqtt, "No broker: events over the HTTP API only");
   init_command->add_flag("--json", arguments->json, "Print a JSON object");
   init_command->footer("Example: landfall edge init --dir ~/edge --invite aurora.invite --name aurora");

@@ -80,7 +80,8 @@ void add_hub(CLI::App& program, int& exit_code) {
   init_command
       ->add_option("--trust-domain", arguments->config.trust_domain, "First part of every identity, fixed from then on")
       ->capture_default_str();
-  init_command->add_option("--api", arguments->config.api.listen, "Loopback address and port for the HTTP API");
+  init_command->add_option("--api", arguments->config.api.listen,
+                           "Loopback address and port for the HTTP API; others need [api] tokens, in landfall.toml");
   init_command->add_option("--kafka", arguments->config.kafka.bootstrap, "Kafka brokers, host:port,host:port");
   init_command->add_flag("--json", arguments->json, "Print a JSON object");
   init_command->footer("Example: landfall hub init --dir ~/hub --advertise hub.example.org:7443");

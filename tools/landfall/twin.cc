@@ -37,8 +37,8 @@ void print_twin(const Json& twin) {
                 << ", " << p["reported"].value("time", "") << ")" << (p.value("in_sync", true) ? "" : "  not in sync")
                 << "\n";
   }
-  for (const auto& [name, value] : twin.value("attributes", Json::object()).items())
-    std::cout << "  @" << name << " = " << shown(value) << "\n";
+  const auto attributes = twin.value("attributes", Json::object());
+  for (const auto& [name, value] : attributes.items()) std::cout << "  @" << name << " = " << shown(value) << "\n";
 }
 
 struct Words {
@@ -155,12 +155,14 @@ void add_twin(CLI::App& program, int& exit_code) {
   add("restore", "Makes a value that was not taken the desired one again.", "valve opening", property,
       [](const auto& t, const auto& w) { return act(t, w, "restore"); });
   add(
-      "define", "Says what a property is: type, policy, history, unit, ...",
-      "valve opening policy=edge-sticky type=int",
+      "define", "Says what a property is: type, policy, unit, ...", "valve opening policy=edge-sticky type=int",
       [&](CLI::App& c, Words& w) {
         device(c, w);
         c.add_option("property", w.property)->required();
-        c.add_option("name=value", w.items, "type, policy, history, optional, read_only, unit, minimum, maximum")
+        c.add_option("name=value", w.items,
+                     "type, policy, optional, read_only, unit, minimum, maximum, description; history=latest is "
+                     "recorded and changes "
+                     "nothing yet")
             ->required();
       },
       define);

@@ -1,0 +1,232 @@
+// landfall twin | doc | alarm | command | device: every verb on a running node, what it prints and how it fails.
+
+#include <gtest/gtest.h>
+
+#include <cstdio>
+#include <fstream>
+#include <memory>
+
+#include "tests/cli/fleet.h"
+
+namespace landfall::cli {
+namespace {
+
+struct NounsTest : ::testing::Test {
+  Fleet fleet;
+  void SetUp() override {
+    fleet.hub.start();
+    fleet.hub.await_ready();
+  }
+  Ended run(std::vector<std::string> arguments, const std::string& input = {}) const {
+    arguments.insert(arguments.end(), {"--dir", fleet.dir("hub"), "--as", "chief"});
+    return landfall(arguments, input);
+  }
+  // Of what must succeed; both ways of printing.
+  std::string good(std::vector<std::string> arguments, const std::string& input = {}) const {
+    const auto done = run(arguments, input);
+    EXPECT_EQ(done.exit_code, 0) << arguments[0] << " " << arguments[1] << ": " << done.err;
+    return done.out;
+  }
+  Json json(std::vector<std::string> arguments) const {
+    arguments.push_back("--json");
+    const auto out = good(arguments);
+    const auto parsed = Json::parse(out, nullptr, false);
+    EXPECT_FALSE(parsed.is_discarded()) << out;
+    return parsed;
+  }
+};
+using ANoun = NounsTest;
+
+TEST_F(ANoun, TwinHasItsVerbs) {
+  good({"device", "add", "valve", "--node", "ship"});
+  good({"twin", "define", "valve", "opening", "type=int", "policy=latest", "unit=%", "maximum=100"});
+  EXPECT_TRUE(json({"twin", "define", "valve", "opening", "policy=cloud-wins"}).contains("dots"));
+  EXPECT_EQ(json({"twin", "list"}), Json::array({"valve"}));
+  EXPECT_EQ(good({"twin", "list"}), "valve\n");
+  const auto set = run({"twin", "set", "valve", "opening=40", "--reason", "storm"});
+  EXPECT_TRUE(holds(set.err, {"Written as "}));
+  EXPECT_TRUE(holds(run({"twin", "unset", "valve", "none"}).err, {"none", "not known"}));
+  good({"twin", "report", "valve", "opening=39"});
+  good({"twin", "tag", "valve", "deck", "engine"});
+  good({"twin", "tag", "valve", "--remove", "engine"});
+  good({"twin", "attribute", "valve", "maker=ACME", "size=3"});
+  good({"twin", "attribute", "valve", "size=null"});
+  const auto twin = json({"twin", "show", "valve"});
+  EXPECT_EQ(twin["properties"]["opening"]["unit"], "%") << "a definition keeps what is not named";
+  EXPECT_EQ(twin["properties"]["opening"]["maximum"], "100");
+  EXPECT_EQ(twin["properties"]["opening"]["policy"], "cloud-wins");
+  EXPECT_EQ(twin["properties"]["opening"]["desired"]["actor"], "chief");
+  EXPECT_EQ(twin["attributes"], Json({{"maker", "ACME"}}));
+  EXPECT_TRUE(holds(good({"twin", "show", "valve"}), {"valve", "#deck", "opening  [cloud-wins]", "desired   40",
+                                                      "chief: storm", "reported  39", "not in sync", "@maker = ACME"}));
+  const auto version = twin["version"].get<std::string>();
+  good({"twin", "set", "valve", "opening=41", "--if-match", version});
+  const auto late = run({"twin", "set", "valve", "opening=42", "--if-match", version});
+  EXPECT_EQ(late.exit_code, 1);
+  EXPECT_TRUE(holds(late.err, {"the version is "}));
+  good({"twin", "unset", "valve", "opening"});
+  EXPECT_FALSE(json({"twin", "show", "valve"})["properties"]["opening"].contains("desired"));
+  EXPECT_TRUE(holds(run({"twin", "release", "valve", "opening"}).err, {"Nothing to change"}));
+  const auto restore = run({"twin", "restore", "valve", "opening"});
+  EXPECT_EQ(restore.exit_code, 1);
+  EXPECT_TRUE(holds(restore.err, {"opening"}));
+}
+
+TEST_F(ANoun, DocHasItsVerbs) {
+  good({"doc", "put", "port/plan"}, R"({"berth":4,"crew":["a"]})");
+  good({"doc", "annotate", "port/plan", "/crew", "set"});
+  const auto change = fleet.folder / "change.json";
+  std::ofstream(change) << R"({"berth":null,"pilot":true})";
+  good({"doc", "patch", "port/plan", change.string()});
+  const auto shown = json({"doc", "show", "port/plan"});
+  EXPECT_EQ(shown["document"], Json::parse(R"({"crew":["a"],"pilot":true})"));
+  EXPECT_EQ(Json::parse(good({"doc", "show", "port/plan"})), shown["document"]);
+  EXPECT_EQ(json({"doc", "list", "port/"}), Json::array({"port/plan"}));
+  EXPECT_EQ(good({"doc", "list"}), "port/plan\n");
+  EXPECT_EQ(run({"doc", "delete", "port/plan", "--if-match", "x"}).exit_code, 1);
+  EXPECT_TRUE(json({"doc", "delete", "port/plan"}).contains("dots"));
+  EXPECT_EQ(json({"doc", "list"}), Json::array());
+}
+
+TEST_F(ANoun, AlarmHasItsVerbs) {
+  good({"alarm", "raise", "pump", "bilge", "--severity", "critical", "--text", "water in the bilge"});
+  EXPECT_EQ(good({"alarm", "list"}), "critical  pump/bilge  active, not acknowledged  \"water in the bilge\"\n");
+  EXPECT_EQ(json({"alarm", "list", "pu"}).size(), 1u);
+  EXPECT_EQ(json({"alarm", "list", "valve"}).size(), 0u);
+  const auto dot = json({"alarm", "show", "pump", "bilge"})["occurrences"][0]["dot"].get<std::string>();
+  good({"alarm", "ack", "pump", "bilge", "--occurrence", dot});
+  EXPECT_TRUE(
+      holds(good({"alarm", "show", "pump", "bilge"}), {"critical  pump/bilge  active", "\"actor\": \"chief\""}));
+  good({"alarm", "shelve", "pump", "bilge", "--minutes", "30"});
+  EXPECT_EQ(json({"alarm", "show", "pump", "bilge"})["shelved"], true);
+  good({"alarm", "unshelve", "pump", "bilge"});
+  EXPECT_TRUE(json({"alarm", "clear", "pump", "bilge"}).contains("dots"));
+  EXPECT_EQ(good({"alarm", "list"}), "");
+  EXPECT_EQ(json({"alarm", "list", "--all"}).size(), 1u);
+}
+
+TEST_F(ANoun, CommandHasItsVerbs) {
+  const auto issued = json({"command", "issue", "pump", "start", R"({"rpm":900})", "--minutes", "30", "--id", "c1"});
+  EXPECT_EQ(issued["state"], "pending");
+  EXPECT_EQ(issued["actor"], "chief");
+  EXPECT_EQ(good({"command", "issue", "pump", "start", R"({"rpm":900})", "--minutes", "30", "--id", "c1"}),
+            "c1  pump start {\"rpm\":900}  pending\n");
+  EXPECT_EQ(json({"command", "list", "pump", "--open"}).size(), 1u);
+  EXPECT_EQ(json({"command", "list", "valve"}).size(), 0u);
+  good({"command", "cancel", "c1"});
+  EXPECT_EQ(json({"command", "show", "c1"})["cancel_asked"], true);
+  good({"command", "complete", "c1", "\"late\"", "--failed"});
+  EXPECT_EQ(good({"command", "show", "c1"}), "c1  pump start {\"rpm\":900}  failed  late\n");
+  EXPECT_EQ(good({"command", "list", "--open"}), "");
+}
+
+TEST_F(ANoun, DeviceHasItsVerbs) {
+  good({"device", "add", "pump", "--node", "ship", "--description", "bilge pump", "--model", "m", "--protocol",
+        "modbus", "--certificate", "pump.ship"});
+  EXPECT_EQ(good({"device", "show", "pump"}), "pump  node=ship  protocol=modbus  model=m  description=bilge pump\n");
+  EXPECT_EQ(json({"device", "show", "pump"})["certificate_subject"], "pump.ship");
+  good({"device", "password", "pump"}, "a long enough password\n");
+  EXPECT_FALSE(holds(json({"device", "show", "pump"}).dump(), {"$7$"})) << "the hash is shown";
+  good({"device", "hand-over", "pump", "tug"});
+  EXPECT_EQ(json({"device", "show", "pump"})["node"], "tug");
+  EXPECT_EQ(good({"device", "import"},
+                 "apiVersion: devices.kubeedge.io/v1beta1\nkind: Device\n"
+                 "metadata: {name: far}\nspec: {nodeName: tug}\n"),
+            "far\n");
+  EXPECT_EQ(json({"device", "list"}).size(), 2u);
+  EXPECT_TRUE(holds(good({"device", "list"}), {"far", "pump  node=tug"}));
+  good({"device", "remove", "far"});
+  EXPECT_EQ(run({"device", "show", "far"}).exit_code, 1);
+}
+
+TEST_F(ANoun, WatchPrintsEachChangeUntilTheNodeEnds) {
+  good({"device", "add", "valve"});
+  good({"twin", "define", "valve", "opening", "type=int"});
+  const std::string command = std::string(LANDFALL_PROGRAM) + " twin watch valve --dir " + fleet.dir("hub");
+  FILE* watch = ::popen(command.c_str(), "r");
+  ASSERT_NE(watch, nullptr);
+  const auto line = [&] {
+    std::string text;
+    for (int c; (c = std::fgetc(watch)) != EOF && c != '\n';) text += static_cast<char>(c);
+    return Json::parse(text, nullptr, false);
+  };
+  EXPECT_FALSE(line()["properties"]["opening"].contains("desired"));
+  good({"twin", "set", "valve", "opening=40"});
+  EXPECT_EQ(line()["properties"]["opening"]["desired"]["value"], 40);
+  EXPECT_EQ(fleet.hub.stop(), 0);
+  EXPECT_TRUE(line().is_discarded());
+  EXPECT_EQ(::pclose(watch), 0);
+}
+
+TEST_F(ANoun, SaysWhatIsWrongAndWhatToDo) {
+  const std::pair<std::vector<std::string>, std::vector<std::string>> cases[] = {
+      {{"twin", "show", "nobody"}, {"nobody", "not known"}},
+      {{"twin", "set", "nobody", "a=1"}, {"nobody", "not known"}},
+      {{"twin", "set", "valve", "opening"}, {"'opening'", "name=value", "opening=40"}},
+      {{"twin", "set", "valve", "opening=wide"}, {"opening", "int"}},
+      {{"twin", "set", "valve", "colour=1"}, {"colour", "define it first"}},
+      {{"twin", "define", "valve", "opening", "policy=coin"}, {"coin", "cloud-wins"}},
+      {{"twin", "release", "valve", "opening", "--dot", "x"}, {"dot"}},
+      {{"twin", "attribute", "valve", "a=1", "--if-match", "x"}, {"If-Match"}},
+      {{"doc", "show", "none"}, {"no document none is known"}},
+      {{"doc", "put", "plan", "/no/such/file"}, {"/no/such/file", "no such file", "standard input"}},
+      {{"doc", "put", "a b"}, {"a b"}},
+      {{"doc", "annotate", "plan", "/a", "odd"}, {"odd", "atomic"}},
+      {{"alarm", "show", "pump", "none"}, {"no alarm none of pump is known"}},
+      {{"alarm", "raise", "pump", "bilge", "--severity", "odd"}, {"critical, major, minor"}},
+      {{"alarm", "ack", "pump", "none"}, {"none"}},
+      {{"command", "issue", "pump", "start", "{"}, {"arguments", "JSON"}},
+      {{"command", "show", "none"}, {"none", "known"}},
+      {{"command", "cancel", "none"}, {"none", "known"}},
+      {{"device", "show", "none"}, {"none", "not known"}},
+      {{"device", "add", "a b"}, {"a b"}},
+      {{"device", "password", "valve"}, {"12 characters"}},
+      {{"device", "import", "/no/such/file"}, {"/no/such/file"}},
+      {{"device", "hand-over", "none", "ship"}, {"none"}},
+  };
+  good({"device", "add", "valve"});
+  good({"twin", "define", "valve", "opening", "type=int"});
+  for (const auto& [arguments, words] : cases) {
+    std::string text;
+    for (const auto& word : arguments) text += word + " ";
+    SCOPED_TRACE(text);
+    const auto done = run(arguments, "{}");
+    EXPECT_EQ(done.exit_code, 1);
+    EXPECT_EQ(done.out, "");
+    EXPECT_TRUE(done.err.starts_with("landfall: ")) << done.err;
+    EXPECT_TRUE(holds(done.err, words));
+  }
+  // Nobody is there to ask, or nothing was asked.
+  const auto away = landfall({"twin", "list", "--dir", fleet.dir("nowhere")});
+  EXPECT_EQ(away.exit_code, 1);
+  EXPECT_TRUE(holds(away.err, {"no node runs in", "landfall hub run"}));
+  for (const char* noun : {"twin", "doc", "alarm", "command", "device"}) {
+    const auto bare = landfall({noun});
+    EXPECT_NE(bare.exit_code, 0) << noun;
+    const auto unknown = landfall({noun, "frobnicate", "--dir", fleet.dir("hub")});
+    EXPECT_NE(unknown.exit_code, 0) << noun;
+  }
+}
+
+TEST(Help, HasAnExampleForEveryVerb) {
+  const std::pair<const char*, std::vector<const char*>> nouns[] = {
+      {"twin", {"list", "show", "set", "unset", "report", "release", "restore", "define", "tag", "attribute", "watch"}},
+      {"doc", {"list", "show", "put", "patch", "delete", "annotate", "watch"}},
+      {"alarm", {"list", "show", "raise", "clear", "ack", "shelve", "unshelve", "watch"}},
+      {"command", {"issue", "list", "show", "cancel", "complete"}},
+      {"device", {"list", "show", "add", "remove", "import", "hand-over", "password"}}};
+  for (const auto& [noun, verbs] : nouns) {
+    const auto all = landfall({noun, "--help"});
+    EXPECT_EQ(all.exit_code, 0);
+    EXPECT_TRUE(holds(all.out, {"Example: "}));
+    for (const char* verb : verbs) {
+      EXPECT_TRUE(holds(all.out, {verb})) << noun;
+      const auto one = landfall({noun, verb, "--help"});
+      EXPECT_EQ(one.exit_code, 0);
+      EXPECT_TRUE(holds(one.out, {std::string("Example: landfall ") + noun + " " + verb}));
+    }
+  }
+}
+
+}  // namespace
+}  // namespace landfall::cli
