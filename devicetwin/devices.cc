@@ -30,7 +30,10 @@ constexpr std::array<Field, 5> text_fields = {Field{"certificate_subject", &Devi
 constexpr std::string_view configuration_path = "/configuration", password_path = "/password_hash", node_path = "/node";
 
 Error refused(std::string what) { return {Code::out_of_range, std::move(what)}; }
-Error unknown(std::string_view device) { return {Code::not_found, "device " + std::string(device) + " is not known"}; }
+Error unknown(std::string_view device) {
+  return {Code::not_found,
+          "device " + std::string(device) + " is not known: register it first, or look at how it is written"};
+}
 
 std::string field_path(std::string_view name) { return "/" + std::string(name); }
 

@@ -18,7 +18,10 @@ namespace {
 using Ops = Result<std::vector<Op>>;
 
 Error refused(std::string what) { return {Code::out_of_range, std::move(what)}; }
-Error unknown(std::string_view device) { return {Code::not_found, "device " + std::string(device) + " is not known"}; }
+Error unknown(std::string_view device) {
+  return {Code::not_found,
+          "device " + std::string(device) + " is not known: register it first, or look at how it is written"};
+}
 
 // All that is live of a device.
 struct Seen {
@@ -63,7 +66,7 @@ Result<TwinView> view_some(const Log& log, std::string_view device, const Values
 
 Status check_match(const std::optional<std::string>& if_match, std::string_view version, bool exists) {
   if (!if_match || *if_match == version || (*if_match == "*" && exists)) return ok();
-  return Error{Code::conflict, "the version is " + std::string(version)};
+  return Error{Code::conflict, "the version is " + std::string(version) + " by now: read it again"};
 }
 
 Status check_text(std::string_view what, std::string_view text, std::size_t bytes_max) {

@@ -201,5 +201,29 @@ TEST_F(AnApiOverTcp, OffLoopbackSpeaksTlsAndTakesTokensAndCertificatesOfTheFleet
   EXPECT_EQ(found[2]["status"], 401);
 }
 
+// The certificate is the one of the time of the handshake: so is a renewed one.
+TEST_F(AnApiOverTcp, OfAnEdgeSpeaksTlsOnceItIsEnrolledWithoutARestart) {
+  fleet.init_edge("ship", fleet.invite("ship"));
+  replace_in_file(fleet.folder / "ship/landfall.toml", "\nlisten = \"\"",
+                  "\nlisten = \"0.0.0.0:" + std::to_string(port) + "\"");
+  replace_in_file(fleet.folder / "ship/landfall.toml", "\ntokens = \"\"", "\ntokens = \"tokens\"");
+  std::ofstream(fleet.folder / "ship/tokens") << tokens;
+  Running edge("edge", fleet.folder / "ship");
+  edge.start();
+  edge.await_ready();
+  const auto ask = [&] {
+    httplib::SSLClient client("127.0.0.1", port);
+    client.enable_server_certificate_verification(false);
+    return client.Get("/v1/status", guest);
+  };
+  EXPECT_FALSE(ask());
+  const auto run = edge.status()["run"];
+  start();
+  edge.await("its certificate", [](const Json& status) { return status["enrolled"] == true; });
+  const auto got = ask();
+  ASSERT_TRUE(got) << httplib::to_string(got.error());
+  EXPECT_EQ(Json::parse(got->body)["run"], run);
+}
+
 }  // namespace
 }  // namespace landfall::cli

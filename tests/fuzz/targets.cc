@@ -10,6 +10,7 @@
 #include "crdt/register.h"
 #include "crdt/state.h"
 #include "devicetwin/device_requests.h"
+#include "devicetwin/device_topics.h"
 #include "devicetwin/twin_codec.h"
 #include "devicetwin/twin_json.h"
 #include "schemas/chunk.h"
@@ -197,6 +198,8 @@ void device_request(std::string_view bytes) {
   const auto device = device_of_level(topic->level);
   if (device.ok()) LANDFALL_CHECK(device_of_level(device_level(*device)).value() == *device);
   const std::string_view payload = bytes.substr(std::min(line + 1, bytes.size()));
+  if (DeviceTopics::is_alarm(bytes.substr(0, line), payload))
+    LANDFALL_CHECK(topic->what == DeviceRequestTopic::What::alarm && device.ok());
   const auto request = read_request(*topic, payload);
   if (!request.ok()) return;
   LANDFALL_CHECK(request->device == *device);

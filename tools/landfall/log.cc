@@ -85,7 +85,8 @@ void print_event(const Dot& dot, const Event& event) {
     if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) c = ' ';
   }
   std::cout << rfc3339(event.time.unix_ms()) << ' ' << to_string(dot) << ' ' << kind_name(event.kind) << ' '
-            << (event.subject.empty() ? std::string_view("-") : event.subject) << ' ' << payload << '\n';
+            << (event.subject.empty() ? std::string_view("-") : event.subject)
+            << (event.actor.empty() ? "" : " by " + std::string(event.actor)) << ' ' << payload << '\n';
 }
 
 int show(const LogArguments& arguments) {

@@ -20,7 +20,7 @@ std::string setting(const Json& s) {
   return text + ")";
 }
 
-void print_twin(const Json& twin) {
+void print_twin(const Json& twin, const std::string& dir) {
   std::cout << twin.at("device").get<std::string>() << (twin.value("registered", false) ? "" : "  (not registered)");
   if (const auto state = twin.value("state", ""); !state.empty()) std::cout << "  " << state;
   for (const auto& tag : twin.value("tags", Json::array())) std::cout << "  #" << shown(tag);
@@ -31,7 +31,8 @@ void print_twin(const Json& twin) {
     if (p.contains("desired")) std::cout << "    desired   " << setting(p["desired"]) << "\n";
     for (const auto& other : p.value("others", Json::array()))
       std::cout << "    not taken " << setting(other) << "\n              take it: landfall twin restore "
-                << twin.at("device").get<std::string>() << " " << name << " --dot " << other.value("dot", "") << "\n";
+                << twin.at("device").get<std::string>() << " " << name << " --dot " << other.value("dot", "")
+                << " --dir " << dir << "\n";
     if (p.contains("reported"))
       std::cout << "    reported  " << shown(p["reported"].at("value")) << "  (" << p["reported"].value("status", "")
                 << ", " << p["reported"].value("time", "") << ")" << (p.value("in_sync", true) ? "" : "  not in sync")
@@ -142,7 +143,7 @@ void add_twin(CLI::App& program, int& exit_code) {
   };
   add("list", "Devices that have a twin.", "", none, [](const auto& t, const auto&) { return list(t); });
   add("show", "A device's twin, with what was not taken.", "valve", device, [](const auto& t, const auto& w) {
-    return ask_and_print(t, {"GET", path_of(w.device)}, print_twin);
+    return ask_and_print(t, {"GET", path_of(w.device)}, [&](const Json& twin) { print_twin(twin, t.dir); });
   });
   add("set", "Sets desired values: the cloud's ashore, an override aboard.", "valve opening=40",
       items("name=value", "Properties; a value is JSON, or else a text"),
