@@ -111,7 +111,7 @@ TEST_F(Api, SocketIsTheOwnersAlone) {
             std::filesystem::perms::owner_read | std::filesystem::perms::owner_write);
 }
 
-TEST(ApiOverTcp, ListensOnLoopbackOnly) {
+TEST(ApiOverTcp, IsNotMadeOffLoopbackWithoutTokens) {
   const Folder other;
   const auto made = landfall({"hub", "init", "--dir", (other / "hub").string(), "--api", "0.0.0.0:8080"});
   EXPECT_EQ(made.exit_code, 1);

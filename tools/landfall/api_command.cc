@@ -10,6 +10,15 @@
 #include "tools/landfall/talk.h"
 
 namespace landfall {
+namespace {
+
+// What a refusal says, in the node's words.
+std::string detail_of(const ApiReply& reply) {
+  const Json body = Json::parse(reply.body, nullptr, false);
+  return body.is_object() ? body.value("detail", reply.body) : reply.body;
+}
+
+}  // namespace
 
 std::shared_ptr<ApiTarget> add_target(CLI::App& command) {
   auto target = std::make_shared<ApiTarget>();
@@ -25,8 +34,7 @@ Result<Json> ask(const ApiTarget& target, ApiCall call) {
   if (!reply) return reply.error();
   Json body = Json::parse(reply->body, nullptr, false);
   if (reply->status < 300) return body;
-  std::string detail = body.is_object() ? body.value("detail", reply->body) : reply->body;
-  return Error{reply->status == 404 ? Code::not_found : Code::out_of_range, std::move(detail)};
+  return Error{reply->status == 404 ? Code::not_found : Code::out_of_range, detail_of(*reply)};
 }
 
 int ask_and_print(const ApiTarget& target, ApiCall call, const std::function<void(const Json&)>& print) {
@@ -64,7 +72,7 @@ int watch(const ApiTarget& target, const std::string& path) {
   };
   const auto reply = call_api(NodePaths{target.dir}.socket(), call);
   if (!reply) return fail(reply.error());
-  if (reply->status >= 300) return fail({Code::unavailable, reply->body});
+  if (reply->status >= 300) return fail({Code::unavailable, detail_of(*reply)});
   return 0;
 }
 
