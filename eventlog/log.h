@@ -10,6 +10,7 @@
 #include "crdt/entry.h"
 #include "crdt/received_context.h"
 #include "eventlog/loop.h"
+#include "eventlog/snapshot.h"
 #include "eventlog/store.h"
 #include "schemas/chunk.h"
 #include "schemas/event.h"
@@ -117,6 +118,26 @@ class Log {
   virtual Result<Digest> state_digest(Stream stream) = 0;
   // Writes that are superseded and have not come.
   virtual std::size_t pending_supersedes() const = 0;
+
+  // ---- snapshots (snapshot.h)
+
+  // The state of `stream` as of received(). The same object until that changes, however many hold it; made by reading every
+  // object of the stream. Errors: `unavailable` while events of the stream are missing below others, or superseded writes
+  // have not come; `out_of_range` over snapshot_bytes_max; `disk`, `corrupt`.
+  virtual Result<std::shared_ptr<const Snapshot>> snapshot(Stream stream) = 0;
+  // Indices of parts that are not here yet, ascending.
+  virtual std::vector<std::uint32_t> missing_parts(const SnapshotManifest& manifest) const = 0;
+  // Keeps a part of a snapshot of `stream` for a later join, over restarts, under the name of its bytes; at most
+  // snapshot_bytes_max per stream, beyond which those kept longest go. Errors passed to `done`: `corrupt` for what is no
+  // part; `disk`.
+  virtual void keep_part(Stream stream, std::string part, std::function<void(Status)> done) = 0;
+  // Joins the snapshot: state, received context and floors in one batch, after what was appended and ingested before. The
+  // kept parts of the stream go with it. Watchers hear of every object that changed, subscribers of every range that came.
+  // The floor of a run that it brought rises to the snapshot's last event, or to where a chunk that is here above goes on.
+  // Errors passed to `done`, nothing joined: `unavailable` where parts are missing; `corrupt` where parts and manifest do
+  // not belong together or a chain contradicts a chunk that is here; `out_of_range` where the received context would pass
+  // its bounds; `disk`.
+  virtual void join(SnapshotManifest manifest, std::function<void(Status)> done) = 0;
 
   // ---- following
 
