@@ -135,8 +135,8 @@ class Log {
   // kept parts of the stream go with it. Watchers hear of every object that changed, subscribers of every range that came.
   // The floor of a run that it brought rises to the snapshot's last event, or to where a chunk that is here above goes on.
   // Errors passed to `done`, nothing joined: `unavailable` where parts are missing; `corrupt` where parts and manifest do
-  // not belong together or a chain contradicts a chunk that is here; `out_of_range` where the received context would pass
-  // its bounds; `disk`.
+  // not belong together or a chain contradicts a chunk that is here; `conflict` where it received events of our open run
+  // that we never wrote; `out_of_range` where the received context would pass its bounds; `disk`.
   virtual void join(SnapshotManifest manifest, std::function<void(Status)> done) = 0;
 
   // ---- following

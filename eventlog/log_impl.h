@@ -62,6 +62,11 @@ class LogImpl final : public Log {
   Result<Digest> state_digest(Stream stream) override;
   std::size_t pending_supersedes() const override { return pending_writes_.size(); }
 
+  Result<std::shared_ptr<const Snapshot>> snapshot(Stream stream) override;
+  std::vector<std::uint32_t> missing_parts(const SnapshotManifest& manifest) const override;
+  void keep_part(Stream stream, std::string part, std::function<void(Status)> done) override;
+  void join(SnapshotManifest manifest, std::function<void(Status)> done) override;
+
   Subscription subscribe(std::uint8_t streams, std::function<void(const Range&)> notify) override;
   Subscription watch(std::uint8_t streams, std::function<void(const Changed&)> notify) override;
   void unsubscribe(Subscription subscription) override {

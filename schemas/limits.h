@@ -105,11 +105,14 @@ inline constexpr std::size_t log_pending_bytes_max = 64 << 20;
 // The sparse index names this many subjects of a chunk; a chunk with more is found by time alone.
 inline constexpr std::size_t index_subjects_per_chunk_max = 32;
 
-// Snapshots of one stream's state. A part is closed once it has this many bytes before compression: what a link that
-// comes for seconds can finish.
+// Snapshots of one stream's state. Parts have about this many bytes before compression: what a link that comes for seconds
+// can finish. One is closed at the next object whose name says so above half of it, and at four times of it wherever that is.
 inline constexpr std::size_t snapshot_part_bytes = 16 << 10;
+inline constexpr std::size_t snapshot_part_bytes_max = 256 << 10;  // before and after it; beyond: it is no part
 inline constexpr std::size_t snapshot_parts_max = 1 << 14;
-inline constexpr std::size_t snapshot_bytes_max = 64 << 20;  // of all parts as sent; beyond: no snapshot
+// Of all parts as sent, and before compression; beyond: no snapshot is made or taken.
+inline constexpr std::size_t snapshot_bytes_max = 64 << 20;
+inline constexpr std::size_t snapshot_plain_bytes_max = 512 << 20;
 
 // Session. Bytes in flight that a receiver allows; the sender waits at the bound.
 inline constexpr std::size_t session_credit_bytes = 8 << 20;
