@@ -27,7 +27,8 @@ std::uint32_t load_le32(const char* from) {
 std::uint32_t frame_crc(const char* header, std::string_view body) { return crc32c(body, crc32c({header, crc_at})); }
 
 bool is_known(std::uint8_t type) {
-  return type >= static_cast<std::uint8_t>(FrameType::hello) && type <= static_cast<std::uint8_t>(FrameType::digest);
+  return type >= static_cast<std::uint8_t>(FrameType::hello) &&
+         type <= static_cast<std::uint8_t>(FrameType::snapshot_part);
 }
 
 Error corrupt(const char* what) { return {Code::corrupt, std::string("frame: ") + what}; }

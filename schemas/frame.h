@@ -19,7 +19,10 @@ enum class FrameType : std::uint8_t {
   bye = 5,    // last frame: why the sender closes
   enrol = 6,  // from an invite, or from a node that renews; never part of a session
   enrolled = 7,
-  digest = 8,  // to peers whose hello says that they understand it
+  digest = 8,  // this and all below: to peers whose hello says that they understand it
+  snapshot_offer = 9,
+  snapshot_want = 10,
+  snapshot_part = 11,
 };
 inline constexpr std::size_t frame_header_bytes = 16;
 

@@ -114,6 +114,9 @@ inline constexpr std::size_t snapshot_parts_max = 1 << 14;
 inline constexpr std::size_t snapshot_bytes_max = 64 << 20;
 inline constexpr std::size_t snapshot_plain_bytes_max = 512 << 20;
 
+// Pieces that one answer of a taker acknowledges; the rest follow in the next.
+inline constexpr std::size_t snapshot_got_max = 1024;
+
 // Session. Bytes in flight that a receiver allows; the sender waits at the bound.
 inline constexpr std::size_t session_credit_bytes = 8 << 20;
 // A hub of many edges shares this among its sessions as they open: each is allowed its part, never under the least. A

@@ -38,7 +38,7 @@ struct Hello {
   # One bit per stream of which the sender subscribes to all runs that the peer has, and not only to the peer's own. `have`
   # then names all runs of these streams but the sender's own.
   understands @15 :UInt8;
-  # One bit per type of frame that not every version knows: 1 digest.
+  # One bit for what not every version knows: 1 digest, 2 the three frames of snapshots.
 }
 
 struct Ack {
@@ -57,6 +57,43 @@ struct Digests {
   digests @1 :Data;
   # For each of them, in order: 32 bytes of its received context (SHA-256(0x00 | 32 zeros | the encoded entries of the
   # stream)), 32 bytes of its live state (eventlog/state_digest.h).
+}
+
+struct SnapshotOffer {
+  # A piece of the manifest of a snapshot (eventlog/snapshot.h), as which the snapshot is offered. Without bytes: only asks
+  # what the taker has of it.
+  stream @0 :UInt8;
+  total @1 :UInt32;
+  # Bytes of the whole manifest.
+  offset @2 :UInt32;
+  # Of this piece in it.
+  idHigh @3 :UInt64;
+  idLow @4 :UInt64;
+  # Of the snapshot: the first 16 bytes of the SHA-256 of its manifest.
+  bytes @5 :Data;
+}
+
+struct SnapshotWant {
+  # From who has the manifest, or a piece of it.
+  stream @0 :UInt8;
+  asks @1 :Bool;
+  # `missing` is all that is missing, and takes the place of what was said before.
+  idHigh @2 :UInt64;
+  idLow @3 :UInt64;
+  missing @4 :Data;
+  # Indices of parts, ascending: varint parts between, varint parts in a row - 1, for each such row.
+  got @5 :Data;
+  # Pieces that came: varint part + 1 or 0 for the manifest, varint offset, varint bytes, for each of them.
+}
+
+struct SnapshotPart {
+  # A piece of a part, or all of it.
+  stream @0 :UInt8;
+  part @1 :UInt32;
+  offset @2 :UInt32;
+  idHigh @3 :UInt64;
+  idLow @4 :UInt64;
+  bytes @5 :Data;
 }
 
 struct Heartbeat {

@@ -11,7 +11,7 @@ namespace {
 
 constexpr auto clock_max = static_cast<std::uint8_t>(ClockClass::authenticated);
 constexpr auto streams_max = static_cast<std::uint8_t>((1u << stream_count) - 1);
-constexpr std::uint8_t understands_digest = 1;
+constexpr std::uint8_t understands_digest = 1, understands_snapshot = 2;
 
 // Copies text of at most bytes_max. A line may hold no control characters; a PEM block has line ends.
 Status copy_line(const char* what, capnp::Text::Reader from, std::size_t bytes_max, std::string& to) {
@@ -78,7 +78,8 @@ std::string encode(const Hello& hello) {
     root.setCommitted(wire::data(hello.committed));
     root.setSoftware(wire::text(hello.software));
     root.setRelays(hello.relays);
-    root.setUnderstands(hello.understands_digest ? understands_digest : 0);
+    root.setUnderstands(static_cast<std::uint8_t>((hello.understands_digest ? understands_digest : 0) |
+                                                  (hello.understands_snapshot ? understands_snapshot : 0)));
   });
 }
 
@@ -92,6 +93,7 @@ Result<Hello> decode_hello(std::string_view body) {
     hello.wants = root.getWants() & streams_max;
     hello.relays = root.getRelays() & streams_max;
     hello.understands_digest = (root.getUnderstands() & understands_digest) != 0;
+    hello.understands_snapshot = (root.getUnderstands() & understands_snapshot) != 0;
     hello.credit_bytes = root.getCreditBytes();
     hello.node = wire::make_node(root.getNodeHigh(), root.getNodeLow());
     hello.run = {wire::make_node(root.getRunNodeHigh(), root.getRunNodeLow()), root.getRunCounter(),

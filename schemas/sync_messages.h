@@ -1,5 +1,6 @@
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -26,7 +27,7 @@ struct Hello {
   std::string committed;  // what of it is A2 at the sender; empty: the same as `have`
   std::string software;
   std::uint8_t relays = 0;  // bit per stream of which the sender subscribes to all runs that the peer has
-  bool understands_digest = false;
+  bool understands_digest = false, understands_snapshot = false;
 };
 
 struct Ack {
@@ -42,6 +43,40 @@ struct Digests {
     Digest context, state;
   };
   std::vector<OfStream> streams;  // ascending
+};
+
+// Snapshots travel in pieces (eventlog/snapshot.h says what they are): first the manifest, then the parts that are asked for.
+using SnapshotId = std::array<std::uint8_t, 16>;  // the first bytes of the SHA-256 of the manifest
+inline constexpr std::uint32_t snapshot_manifest_part = ~std::uint32_t{0};
+
+struct SnapshotOffer {
+  Stream stream = Stream::control;
+  SnapshotId id{};
+  std::uint32_t total = 0, offset = 0;  // bytes of the whole manifest; of this piece in it
+  std::string bytes;                    // none: only asks what the taker has
+};
+
+struct SnapshotPart {
+  Stream stream = Stream::control;
+  SnapshotId id{};
+  std::uint32_t part = 0, offset = 0;
+  std::string bytes;
+};
+
+struct SnapshotWant {
+  struct Row {  // of parts
+    std::uint32_t first, last;
+    friend bool operator==(const Row&, const Row&) = default;
+  };
+  struct Piece {
+    std::uint32_t part, offset, bytes;  // snapshot_manifest_part, or an index
+    friend bool operator==(const Piece&, const Piece&) = default;
+  };
+  Stream stream = Stream::control;
+  SnapshotId id{};
+  bool asks = false;         // `missing` is all that is missing
+  std::vector<Row> missing;  // ascending, with parts between them
+  std::vector<Piece> got;
 };
 
 struct Heartbeat {
@@ -65,6 +100,9 @@ struct Enrolled {
 std::string encode(const Hello& hello);
 std::string encode(const Ack& ack);
 std::string encode(const Digests& digests);
+std::string encode(const SnapshotOffer& offer);
+std::string encode(const SnapshotPart& part);
+std::string encode(const SnapshotWant& want);
 std::string encode(const Heartbeat& heartbeat);
 std::string encode(const Bye& bye);
 std::string encode(const Enrol& enrol);
@@ -74,6 +112,9 @@ std::string encode(const Enrolled& enrolled);
 Result<Hello> decode_hello(std::string_view body);
 Result<Ack> decode_ack(std::string_view body);
 Result<Digests> decode_digests(std::string_view body);
+Result<SnapshotOffer> decode_snapshot_offer(std::string_view body);
+Result<SnapshotPart> decode_snapshot_part(std::string_view body);
+Result<SnapshotWant> decode_snapshot_want(std::string_view body);
 Result<Heartbeat> decode_heartbeat(std::string_view body);
 Result<Bye> decode_bye(std::string_view body);
 Result<Enrol> decode_enrol(std::string_view body);

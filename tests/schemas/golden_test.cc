@@ -119,9 +119,12 @@ TEST(Golden, SyncMessages) {
     ASSERT_TRUE(value.ok()) << name << ": " << value.error().detail;
     EXPECT_EQ(encode(*value), encoded) << name;
   };
-  again("hello/with-digest", encode(samples::hello()), decode_hello);
+  again("hello/with-snapshot", encode(samples::hello()), decode_hello);
   again("ack/with-lost", encode(Ack{"context", 77, "lost"}), decode_ack);
   again("digest/two-streams", encode(samples::digests()), decode_digests);
+  again("snapshot_offer/all-fields", encode(samples::snapshot_offer()), decode_snapshot_offer);
+  again("snapshot_part/all-fields", encode(samples::snapshot_part()), decode_snapshot_part);
+  again("snapshot_want/all-fields", encode(samples::snapshot_want()), decode_snapshot_want);
   again("heartbeat/all-fields", encode(Heartbeat{{99}}), decode_heartbeat);
   again("bye/all-fields", encode(Bye{Code::denied, "certificate expired"}), decode_bye);
   again("enrol/all-fields", encode(Enrol{"-----BEGIN CERTIFICATE REQUEST-----\n", "ship 7"}), decode_enrol);
@@ -130,13 +133,14 @@ TEST(Golden, SyncMessages) {
 
 // As peers of earlier versions send them: fields added since read as nothing asked for.
 TEST(Golden, SyncMessagesOfEarlierVersions) {
-  for (const char* name : {"hello/all-fields", "hello/with-relays"}) {
+  for (const char* name : {"hello/all-fields", "hello/with-relays", "hello/with-digest"}) {
     auto hello = decode_hello(golden(name, {}));
     ASSERT_TRUE(hello.ok()) << hello.error().detail;
     EXPECT_EQ(hello->relays, name == std::string("hello/all-fields") ? 0 : samples::hello().relays);
-    EXPECT_FALSE(hello->understands_digest);
+    EXPECT_EQ(hello->understands_digest, name == std::string("hello/with-digest"));
+    EXPECT_FALSE(hello->understands_snapshot);
     hello->relays = samples::hello().relays;
-    hello->understands_digest = true;
+    hello->understands_digest = hello->understands_snapshot = true;
     EXPECT_EQ(encode(*hello), encode(samples::hello()));
   }
   const auto ack = decode_ack(golden("ack/all-fields", {}));

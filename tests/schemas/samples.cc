@@ -55,6 +55,7 @@ Hello hello() {
   hello.software = "landfall 0.1.0";
   hello.relays = 0x14;
   hello.understands_digest = true;
+  hello.understands_snapshot = true;
   return hello;
 }
 
@@ -67,6 +68,18 @@ Digests digests() {
     digests.streams.push_back(one);
   }
   return digests;
+}
+
+SnapshotOffer snapshot_offer() { return {Stream::desired, node(1).bytes, 300, 100, "of a manifest"}; }
+
+SnapshotPart snapshot_part() { return {Stream::document, node(1).bytes, 7, 4096, "of a part"}; }
+
+SnapshotWant snapshot_want() {
+  return {Stream::document,
+          node(1).bytes,
+          true,
+          {{0, 0}, {2, 300}, {1000, 1000}},
+          {{snapshot_manifest_part, 0, 300}, {1, 4096, 77}}};
 }
 
 Enrolled enrolled() {

@@ -19,6 +19,9 @@ RunStart run_start();
 Hello hello();
 Enrolled enrolled();
 Digests digests();
+SnapshotOffer snapshot_offer();
+SnapshotPart snapshot_part();
+SnapshotWant snapshot_want();
 
 // `count` JSON events from time 1000 on, as rows and the header of their chunk.
 struct Rows {

@@ -27,12 +27,32 @@ TEST(SyncMessages, HoldEveryField) {
   EXPECT_EQ(h->software, hello.software);
   EXPECT_EQ(h->relays, hello.relays);
   EXPECT_TRUE(h->understands_digest);
+  EXPECT_TRUE(h->understands_snapshot);
 
   const auto digests = decode_digests(encode(samples::digests())).value();
   ASSERT_EQ(digests.streams.size(), 2u);
   EXPECT_EQ(digests.streams[1].stream, Stream::document);
   EXPECT_EQ(digests.streams[1].context, samples::digests().streams[1].context);
   EXPECT_EQ(digests.streams[1].state, samples::digests().streams[1].state);
+
+  const auto offer = decode_snapshot_offer(encode(samples::snapshot_offer())).value();
+  EXPECT_EQ(offer.stream, Stream::desired);
+  EXPECT_EQ(offer.id, samples::snapshot_offer().id);
+  EXPECT_EQ(offer.total, 300u);
+  EXPECT_EQ(offer.offset, 100u);
+  EXPECT_EQ(offer.bytes, "of a manifest");
+  const auto part = decode_snapshot_part(encode(samples::snapshot_part())).value();
+  EXPECT_EQ(part.stream, Stream::document);
+  EXPECT_EQ(part.id, samples::snapshot_part().id);
+  EXPECT_EQ(part.part, 7u);
+  EXPECT_EQ(part.offset, 4096u);
+  EXPECT_EQ(part.bytes, "of a part");
+  const auto want = decode_snapshot_want(encode(samples::snapshot_want())).value();
+  EXPECT_EQ(want.stream, Stream::document);
+  EXPECT_EQ(want.id, samples::snapshot_want().id);
+  EXPECT_TRUE(want.asks);
+  EXPECT_EQ(want.missing, samples::snapshot_want().missing);
+  EXPECT_EQ(want.got, samples::snapshot_want().got);
 
   auto ack = decode_ack(encode(Ack{"context", 77, "lost"})).value();
   EXPECT_EQ(ack.lost, "lost");
@@ -60,6 +80,12 @@ std::vector<Message> messages() {
   return {{"hello", encode(samples::hello()), [](std::string_view b) { return decode_hello(b).ok(); }},
           {"ack", encode(Ack{"context", 77, "lost"}), [](std::string_view b) { return decode_ack(b).ok(); }},
           {"digest", encode(samples::digests()), [](std::string_view b) { return decode_digests(b).ok(); }},
+          {"snapshot offer", encode(samples::snapshot_offer()),
+           [](std::string_view b) { return decode_snapshot_offer(b).ok(); }},
+          {"snapshot part", encode(samples::snapshot_part()),
+           [](std::string_view b) { return decode_snapshot_part(b).ok(); }},
+          {"snapshot want", encode(samples::snapshot_want()),
+           [](std::string_view b) { return decode_snapshot_want(b).ok(); }},
           {"heartbeat", encode(Heartbeat{{99}}), [](std::string_view b) { return decode_heartbeat(b).ok(); }},
           {"bye", encode(Bye{Code::denied, "why"}), [](std::string_view b) { return decode_bye(b).ok(); }},
           {"enrol", encode(Enrol{"-----BEGIN\n", "ship 7"}), [](std::string_view b) { return decode_enrol(b).ok(); }},
@@ -91,6 +117,11 @@ TEST(SyncMessages, LimitsHold) {
   EXPECT_TRUE(decode_hello(encode(hello)).ok());
   EXPECT_EQ(decode_hello(std::string(frame_bytes_max + 8, '\0')).error().code, Code::out_of_range);
   EXPECT_EQ(decode_hello(std::string(8, '\0')).error().code, Code::corrupt) << "protocol 0";
+  SnapshotWant want;
+  want.missing = {{0, snapshot_parts_max - 1}};
+  EXPECT_EQ(decode_snapshot_want(encode(want)).value().missing, want.missing);
+  want.got.assign(snapshot_got_max, {snapshot_parts_max - 1, 1, snapshot_bytes_max - 1});
+  EXPECT_EQ(decode_snapshot_want(encode(want)).value().got, want.got);
   const std::string euros(300, 'x');
   EXPECT_EQ(decode_bye(encode(Bye{Code::disk, euros})).value().detail, euros.substr(0, text_bytes_max))
       << "details are cut";
