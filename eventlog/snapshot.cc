@@ -1,5 +1,7 @@
 #include "eventlog/snapshot.h"
 
+#include <openssl/evp.h>
+
 #include <algorithm>
 
 #include "schemas/check.h"
@@ -77,6 +79,15 @@ Status take_parts(std::string_view& from, SnapshotManifest& manifest) {
 }
 
 }  // namespace
+
+PartId part_id(std::string_view bytes) {
+  Digest digest;
+  unsigned length = 0;
+  LANDFALL_CHECK(EVP_Digest(bytes.data(), bytes.size(), digest.data(), &length, EVP_sha256(), nullptr) == 1);
+  PartId id;
+  std::copy_n(digest.begin(), id.size(), id.begin());
+  return id;
+}
 
 std::uint64_t SnapshotManifest::bytes() const {
   std::uint64_t sum = 0;

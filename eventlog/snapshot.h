@@ -23,6 +23,7 @@ namespace landfall {
 // over lost links and restarts, and a newer manifest asks only for what differs. Values: any thread.
 
 using PartId = std::array<std::uint8_t, 16>;  // the first bytes of the SHA-256 of the part's bytes
+PartId part_id(std::string_view bytes);
 
 struct SnapshotManifest {
   Stream stream = Stream::control;
