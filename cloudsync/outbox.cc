@@ -99,6 +99,17 @@ void Outbox::give_back(const ReceivedContext& lost, Instant now) {
     for (const Sent& sent : lane.sent) (void)not_asked.add(of, sent.first, sent.last);
     for (const auto& range : not_asked.missing(of, 1, end)) lane.again.push_back({of, range.first, range.last});
   }
+  lost_ = lost;
+  starving_ |= short_of(feedable_);
+  // A snapshot that is on its way without their chains cannot be joined.
+  for (std::size_t s = 0; s < stream_count; ++s) {
+    if (!feeds_[s]) continue;
+    const bool lacks = std::ranges::any_of(lost.streams(), [&](const RunStream& of) {
+      return index_of(of.stream) == s && lost_any(of, feeds_[s]->snapshot->manifest().received.max(of)) &&
+             std::ranges::find(feeds_[s]->lacked, of) == feeds_[s]->lacked.end();
+    });
+    if (lacks) feed(static_cast<Stream>(s), feeds_[s]->snapshot, now);
+  }
 }
 
 void Outbox::peer_holds(ReceivedContext have, Instant now) {
@@ -129,6 +140,7 @@ void Outbox::acked(const ReceivedContext& more, Instant now) {
   for (const RunStream& of : more.streams()) {
     if (log_.received().max(of) != 0) peer_have_.join(more.of_stream(of));
   }
+  end_feeds();
   release(now);
 }
 
@@ -152,10 +164,13 @@ void Outbox::release(Instant now) {
       it = finished ? lanes_[s].erase(it) : std::next(it);
     }
   }
-  if (!newest) return;
+  if (newest) progressed(*newest, bytes, now);
+}
+
+void Outbox::progressed(const Sent& newest, std::size_t bytes, Instant now) {
   silent_rounds_ = 0;
   flight_since_ = now;
-  if (!newest->again) measure(*newest, bytes, now);
+  if (!newest.again) measure(newest, bytes, now);
 }
 
 // The window follows the time that acks take. While they take little more than on an idle link, more may be in flight;
@@ -207,6 +222,7 @@ Duration Outbox::resend_wait(const Sent& oldest) const {
 void Outbox::expire(Instant now) {
   bool silent = false;
   for (std::size_t s = 0; s < stream_count; ++s) {
+    silent |= expire_pieces(s, now);
     for (auto& [run, lane] : lanes_[s]) {
       if (lane.sent.empty()) continue;
       const Sent& front = lane.sent.front();
@@ -231,22 +247,26 @@ void Outbox::expire(Instant now) {
 }
 
 std::optional<Instant> Outbox::deadline() const {
-  std::optional<Instant> earliest;
+  std::optional<Instant> earliest = feed_deadline();
   if (flight_bytes_ == 0) return earliest;
   for (const Lanes& lanes : lanes_) {
     for (const auto& [run, lane] : lanes) {
       if (lane.sent.empty()) continue;
-      const Sent& oldest = lane.sent.front();
-      const Instant at = oldest.order < lane.acked_order ? oldest.at + reorder_wait()
-                                                         : std::max(oldest.at, silent_at_) + resend_wait(oldest);
+      const Instant at = late_at(lane.sent.front(), lane.acked_order);
       if (!earliest || at < *earliest) earliest = at;
     }
   }
   return earliest;
 }
 
+Instant Outbox::late_at(const Sent& oldest, std::uint64_t acked_order) const {
+  return oldest.order < acked_order ? oldest.at + reorder_wait()
+                                    : std::max(oldest.at, silent_at_) + resend_wait(oldest);
+}
+
 bool Outbox::nothing_to_send() const {
-  return flight_bytes_ == 0 && std::ranges::none_of(lanes_, [](const Lanes& lanes) {
+  return flight_bytes_ == 0 && std::ranges::none_of(feeds_, [](const auto& feed) { return feed != nullptr; }) &&
+         std::ranges::none_of(lanes_, [](const Lanes& lanes) {
            return std::ranges::any_of(lanes, [](const auto& entry) { return entry.second.has_more(); });
          });
 }
@@ -268,30 +288,40 @@ std::pair<const RunId, Outbox::Lane>* Outbox::lane_with_more(std::size_t stream)
   return another;
 }
 
+bool Outbox::has_more(std::size_t stream) {
+  if (feeds_[stream]) return !feeds_[stream]->todo.empty();
+  return (starving_ >> stream & 1) == 0 && lane_with_more(stream) != nullptr;
+}
+
 // Urgent streams have a window of their own, so that bulk in flight does not hold them back, and bulk leaves them an
-// eighth of the peer's credit.
+// eighth of the peer's credit. A snapshot is bulk, whatever its stream.
 bool Outbox::room(std::size_t stream) const {
   if (flight_bytes_ == 0) return true;
-  if (stream < first_bulk_stream) return urgent_bytes_ < window_ && flight_bytes_ < credit_;
+  if (stream < first_bulk_stream && !feeds_[stream]) return urgent_bytes_ < window_ && flight_bytes_ < credit_;
   return flight_bytes_ < window_ && flight_bytes_ < credit_ - credit_ / 8;
 }
 
 std::optional<std::size_t> Outbox::choose(Instant now) {
   std::optional<std::size_t> best;
   for (std::size_t s = first_bulk_stream; s < stream_count; ++s) {
-    if (!room(s) || !lane_with_more(s)) continue;
+    if (!room(s) || !has_more(s)) continue;
     if (now - waiting_since_[s] > 60s) return s;
     if (!best || std::max(share_[s], share_now_) < std::max(share_[*best], share_now_)) best = s;
   }
   for (std::size_t s = 0; s < first_bulk_stream; ++s) {
-    if (room(s) && lane_with_more(s)) return s;
+    if (room(s) && has_more(s)) return s;
   }
   return best;
 }
 
 Status Outbox::pump(Instant now, std::vector<std::string>& frames) {
+  probe(now, frames);
   if (credit_ == 0) return ok();
   while (const auto stream = choose(now)) {
+    if (feeds_[*stream]) {
+      if (!send_piece(*stream, *feeds_[*stream], now, frames)) return ok();
+      continue;
+    }
     auto& [run, lane] = *lane_with_more(*stream);
     const auto filled = fill({run, static_cast<Stream>(*stream)}, lane);
     if (!filled.ok()) return filled.error();
@@ -312,6 +342,10 @@ Result<bool> Outbox::fill(const RunStream& of, Lane& lane) {
     const auto owed = first_owed(of, lane.next, lane.end);
     lane.next = owed.value_or(std::max(lane.next, lane.end + 1));
     if (!owed) return false;
+    if ((feedable_ >> index_of(of.stream) & 1) != 0 && lane.next <= log_.floor(of)) {  // pruned since it was looked at
+      starving_ |= static_cast<std::uint8_t>(1u << index_of(of.stream));
+      return false;
+    }
     auto chunks = log_.read(of, lane.next, std::clamp<std::size_t>(window_, 64 << 10, 512 << 10));
     if (!chunks.ok()) return std::move(chunks).error();
     if (chunks->empty()) {
@@ -379,6 +413,12 @@ Status Outbox::shape(Lane& lane, std::size_t bytes_max) {
   return ok();
 }
 
+void Outbox::charge(std::size_t stream, std::size_t bytes) {
+  if (stream < first_bulk_stream) return;
+  share_now_ = std::max(share_[stream], share_now_);
+  share_[stream] = share_now_ + bytes * share_cost[stream];
+}
+
 void Outbox::send(std::size_t stream, Lane& lane, Instant now, std::vector<std::string>& frames) {
   const Piece piece = std::move(lane.ready.front());
   lane.ready.pop_front();
@@ -387,12 +427,8 @@ void Outbox::send(std::size_t stream, Lane& lane, Instant now, std::vector<std::
   const bool again = piece.first <= lane.highest_sent;
   if (flight_bytes_ == 0 && !again) flight_since_ = now;
   flight_bytes_ += bytes;
-  if (stream < first_bulk_stream) {
-    urgent_bytes_ += bytes;
-  } else {
-    share_now_ = std::max(share_[stream], share_now_);
-    share_[stream] = share_now_ + bytes * share_cost[stream];
-  }
+  if (stream < first_bulk_stream) urgent_bytes_ += bytes;
+  charge(stream, bytes);
   waiting_since_[stream] = now;
   lane.highest_sent = std::max(lane.highest_sent, piece.last);
   lane.sent.push_back({piece.first, piece.last, ++order_, bytes, flight_bytes_, now, again});

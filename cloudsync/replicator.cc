@@ -6,6 +6,7 @@
 #include <unordered_map>
 #include <utility>
 
+#include "cloudsync/snapshot_taker.h"
 #include "eventlog/chain.h"
 
 namespace landfall {
@@ -62,6 +63,7 @@ class LinkedReplicator final : public Replicator {
     options_.session.relay_offers = hub ? relayed_streams : 0;
     options_.session.gives_back = hub;
     options_.session.digests = [this](Stream stream) { return digests(stream); };
+    if (hub) options_.session.snapshot = [this](Stream stream) { return snapshot(stream); };
     if (!options_.committed) options_.committed = [&l = log_]() -> const ReceivedContext& { return l.received(); };
     recall_peers();
     subscription_ = log_.subscribe(all_streams, [this](const Log::Range& range) { on_range(range); });
@@ -99,6 +101,8 @@ class LinkedReplicator final : public Replicator {
     ++known.sessions;
     SessionOptions options = options_.session;
     options.peer_wanted = known.memory.wants;
+    if (!known.taker) known.taker = std::make_shared<SnapshotTaker>(log_);
+    options.taker = known.taker;
     const std::size_t part = std::max(sessions_credit_bytes / (ids_.size() + 1), session_credit_bytes_min);
     options.credit_bytes = std::min(options.credit_bytes, part);
     known.session =
@@ -167,6 +171,7 @@ class LinkedReplicator final : public Replicator {
     Memory memory;
     Link* link = nullptr;
     std::unique_ptr<Session> session;
+    std::shared_ptr<SnapshotTaker> taker;
     std::uint64_t id = 0;  // of the session: completions may come after its end
     Loop::Timer wake = 0, save = 0;
     Instant wake_at;
@@ -236,6 +241,21 @@ class LinkedReplicator final : public Replicator {
     return fresh;
   }
 
+  // One that a session still holds serves others as well while nothing was pruned that it does not cover: chunks bring the
+  // rest. So a fleet that comes back from one outage together costs one.
+  Result<std::shared_ptr<const Snapshot>> snapshot(Stream stream) {
+    auto& last = snapshots_[static_cast<std::size_t>(stream)];
+    if (auto held = last.lock()) {
+      const bool covers = std::ranges::all_of(log_.received().streams(), [&](const RunStream& of) {
+        return of.stream != stream || log_.floor(of) <= held->manifest().received.max(of);
+      });
+      if (covers) return held;
+    }
+    auto made = log_.snapshot(stream);
+    if (made.ok()) last = *made;
+    return made;
+  }
+
   void note(Known& known, const Session::Comparison& one) {
     const auto stream = static_cast<std::size_t>(one.stream);
     ++known.compared;
@@ -287,6 +307,8 @@ class LinkedReplicator final : public Replicator {
                   });
       if (!of_session(id)) return;
     }
+    run_snapshots(id, effects);
+    if (!of_session(id)) return;
     for (const Session::Comparison& one : effects.compared) note(known, one);
     if (effects.close) {
       Link* link = known.link;
@@ -295,6 +317,29 @@ class LinkedReplicator final : public Replicator {
       return;
     }
     if (effects.wake) wake_at(known, *effects.wake);
+  }
+
+  void run_snapshots(std::uint64_t id, Session::Effects& effects) {
+    const auto report = [this, id](const auto& call) {
+      return [this, alive = std::weak_ptr<int>(alive_), id, call](const Status& status) {
+        if (alive.expired()) return;
+        if (Known* still = of_session(id)) run(*still, call(*still->session, status));
+      };
+    };
+    for (Session::Keep& keep : effects.keep) {
+      log_.keep_part(keep.stream, std::move(keep.bytes),
+                     report([this, stream = keep.stream, snapshot = keep.id, part = keep.part](Session& session,
+                                                                                               const Status& status) {
+                       return session.on_kept(stream, snapshot, part, status, loop_.now());
+                     }));
+    }
+    for (Session::Join& join : effects.join) {
+      const Stream stream = join.manifest.stream;
+      log_.join(std::move(join.manifest),
+                report([this, stream, snapshot = join.id](Session& session, const Status& status) {
+                  return session.on_joined(stream, snapshot, status, loop_.now());
+                }));
+    }
   }
 
   // An armed timer that is early enough stays: the session finds out by itself that nothing is due yet.
@@ -335,6 +380,7 @@ class LinkedReplicator final : public Replicator {
   std::unordered_map<std::uint64_t, NodeId> ids_;
   std::uint64_t session_ids_ = 0;
   std::array<std::optional<StreamDigests>, stream_count> digests_;
+  std::array<std::weak_ptr<const Snapshot>, stream_count> snapshots_;
   ChainHasher hasher_;
   mutable ReceivedContext committed_by_peers_;
   mutable bool committed_stale_ = true;

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "cloudsync/outbox.h"
+#include "cloudsync/snapshot_taker.h"
 #include "schemas/sync_messages.h"
 
 namespace landfall {
@@ -56,7 +57,10 @@ Session::Session(const Log& log, Peer peer, SessionOptions options, std::functio
       options_(std::move(options)),
       committed_(std::move(committed)),
       outbox_(std::make_unique<Outbox>(log, peer_.node, options_.link_bytes_per_second, peer_had)),
-      peer_committed_(std::move(peer_had)) {}
+      peer_committed_(std::move(peer_had)),
+      taker_(options_.taker ? options_.taker : std::make_shared<SnapshotTaker>(log)) {
+  taker_->begin_session();
+}
 
 Session::~Session() = default;
 
@@ -70,8 +74,9 @@ Session::Effects Session::on_open(Instant now, HybridTime time, ClockClass clock
   hello_wait_ = hello_wait_first;
   hello_again_ = now + hello_wait_;
   send(FrameType::hello, hello_, now, effects);
-  // The optimistic push: alarms ride with the first flight.
-  outbox_->offer(options_.offers & options_.peer_wanted & 0x07, 0, now);
+  // The optimistic push: alarms ride with the first flight. Of what a snapshot will cover nothing.
+  const std::uint8_t starving = options_.snapshot ? outbox_->short_of(options_.relay_offers) : 0;
+  outbox_->offer(static_cast<std::uint8_t>(options_.offers & options_.peer_wanted & 0x07 & ~starving), 0, now);
   return std::move(settle(now, effects));
 }
 
@@ -85,6 +90,7 @@ std::string Session::hello_body(HybridTime time) const {
   hello.credit_bytes = static_cast<std::uint32_t>(options_.credit_bytes);
   hello.relays = options_.relays;
   hello.understands_digest = options_.digests != nullptr;
+  hello.understands_snapshot = options_.relays != 0;
   hello.have = bounded(subscribed_of(log_.received()), hello_context_bytes_max);
   hello.committed = bounded(subscribed_of(committed_()), hello_context_bytes_max);
   if (hello.committed == hello.have) hello.committed.clear();
@@ -141,6 +147,9 @@ Session::Effects Session::on_frame(FrameView frame, Instant now) {
     case FrameType::chunk: take_chunk(frame.body, now, effects); break;
     case FrameType::ack: take_ack(frame.body, now, effects); break;
     case FrameType::digest: take_digest(frame.body, effects); break;
+    case FrameType::snapshot_offer: take_offer(frame.body, now, effects); break;
+    case FrameType::snapshot_part: take_part(frame.body, now, effects); break;
+    case FrameType::snapshot_want: take_want(frame.body, now, effects); break;
     case FrameType::heartbeat: {
       if (auto heartbeat = decode_heartbeat(frame.body); !heartbeat.ok())
         fail(std::move(heartbeat).error().in("heartbeat"), effects);
@@ -197,6 +206,10 @@ void Session::take_hello(std::string_view body, Instant now, Effects& effects) {
   outbox_->set_credit(hello->credit_bytes);
   outbox_->peer_holds(std::move(holds), now);
   const std::uint8_t relayed = options_.relay_offers & hello->relays;
+  if (options_.snapshot && hello->understands_snapshot) {
+    feedable_ = relayed & options_.offers;
+    outbox_->set_feedable(feedable_);
+  }
   outbox_->offer(options_.offers & *peer_wants_, relayed, now);
   if (options_.digests && hello->understands_digest) {
     comparable_ = digest_due_ = (relayed & options_.wants) | (options_.relays & options_.offers & *peer_wants_);
@@ -322,6 +335,11 @@ Session::Effects Session::on_appended(const Log::Range& range, Instant now) {
   Effects effects;
   if (over_) return effects;
   outbox_->appended(range, now);
+  const auto bit = static_cast<std::uint8_t>(1u << static_cast<int>(range.of.stream));
+  if ((without_ & bit) != 0 && now >= next_snapshot_[static_cast<std::size_t>(range.of.stream)]) {
+    without_ &= static_cast<std::uint8_t>(~bit);
+    outbox_->set_feedable(feedable_ & static_cast<std::uint8_t>(~without_));
+  }
   digest_due_ |= comparable_ & 1u << static_cast<int>(range.of.stream);
   return std::move(settle(now, effects));
 }
@@ -391,13 +409,18 @@ Session::Effects& Session::settle(Instant now, Effects& effects) {
   const auto wake = [&](Instant at) { effects.wake = effects.wake ? std::min(*effects.wake, at) : at; };
   if (!held_.empty() && ingesting_bytes_ == 0) wake(now + log_full_wait);
   settle_ack(now, effects);
+  settle_taker(now, effects);
   settle_lost(now, effects);
   outbox_->expire(now);
   const std::size_t before = effects.frames.size();
-  if (auto pumped = outbox_->pump(now, effects.frames); !pumped.ok()) {
-    fail(std::move(pumped).error().in("read for peer"), effects);
-    return effects;
-  }
+  do {
+    settle_starving(now, effects);
+    if (over_) return effects;
+    if (auto pumped = outbox_->pump(now, effects.frames); !pumped.ok()) {
+      fail(std::move(pumped).error().in("read for peer"), effects);
+      return effects;
+    }
+  } while (outbox_->starving() != 0);
   if (effects.frames.size() != before) last_sent_ = now;
   if (const auto at = outbox_->deadline()) wake(*at);
   settle_digest(now, effects);
@@ -481,7 +504,8 @@ void Session::settle_liveness(Instant now, Effects& effects) {
 }
 
 bool Session::in_sync() const {
-  return peer_wants_ && !over_ && outbox_->nothing_to_send() && held_.empty() && ingesting_.empty() && ack_due_.empty();
+  return peer_wants_ && !over_ && outbox_->nothing_to_send() && held_.empty() && ingesting_.empty() &&
+         ack_due_.empty() && !taker_->taking();
 }
 
 const Session::Totals& Session::totals() const {
@@ -490,6 +514,13 @@ const Session::Totals& Session::totals() const {
   totals_.events_sent = sent.events;
   totals_.chunk_bytes_sent = sent.bytes;
   totals_.resent = sent.resent;
+  totals_.snapshots_offered = sent.snapshots;
+  totals_.parts_sent = sent.parts;
+  totals_.snapshot_bytes_sent = sent.snapshot_bytes;
+  const SnapshotTaker::Totals& taken = taker_->totals();
+  totals_.snapshots_joined = sent.snapshots_joined + taken.joined;
+  totals_.parts_received = taken.parts;
+  totals_.snapshot_bytes_received = taken.bytes;
   return totals_;
 }
 

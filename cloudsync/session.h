@@ -12,10 +12,12 @@
 
 #include "cloudsync/network.h"
 #include "eventlog/log.h"
+#include "schemas/sync_messages.h"
 
 namespace landfall {
 
 class Outbox;
+class SnapshotTaker;
 
 // What is here of one stream, for comparing with a peer that received the same (schemas/sync.capnp, Digests).
 struct StreamDigests {
@@ -30,6 +32,11 @@ struct SessionOptions {
   std::uint8_t relay_offers = 0;    // streams of other nodes' runs the peer may have: a hub's
   bool gives_back = false;          // the peer gets what it lost of its own runs: a hub's
   std::function<Result<StreamDigests>(Stream)> digests;  // of the log; unset: nothing is compared
+  // Of a relayed stream, for a peer that lacks what is pruned here; unset: it keeps a gap. An older one will do that misses
+  // nothing pruned.
+  std::function<Result<std::shared_ptr<const Snapshot>>(Stream)> snapshot;
+  // What was taken of snapshots in earlier sessions with this peer; unset: nothing.
+  std::shared_ptr<SnapshotTaker> taker;
   std::size_t credit_bytes = session_credit_bytes;
   std::uint64_t link_bytes_per_second = 0;  // configured rate; 0: measured
   Duration heartbeat = session_heartbeat;
@@ -58,9 +65,21 @@ class Session {
     Digest ours, theirs;
     bool equal() const { return ours == theirs; }  // otherwise one of the two has a defect
   };
+  struct Keep {  // for Log::keep_part; report with on_kept
+    Stream stream;
+    SnapshotId id;
+    std::uint32_t part;
+    std::string bytes;
+  };
+  struct Join {  // for Log::join; report with on_joined
+    SnapshotId id;
+    SnapshotManifest manifest;
+  };
   struct Effects {
     std::vector<std::string> frames;  // to send, in order
     std::vector<Ingest> ingest;       // for Log::ingest; report each with on_ingested
+    std::vector<Keep> keep;
+    std::vector<Join> join;
     std::vector<Comparison> compared;
     std::optional<Error> close;   // the session is over, after `frames` (the last of which is a bye)
     std::optional<Instant> wake;  // call on_tick then at the latest
@@ -78,6 +97,8 @@ class Session {
   Effects on_frame(FrameView frame, Instant now);
   Effects on_tick(Instant now);
   Effects on_ingested(const Log::Range& range, const Status& status, Instant now);
+  Effects on_kept(Stream stream, const SnapshotId& id, std::uint32_t part, const Status& status, Instant now);
+  Effects on_joined(Stream stream, const SnapshotId& id, const Status& status, Instant now);
   Effects on_committed(const RunStream& of, Instant now);     // A2 advanced here
   Effects on_appended(const Log::Range& range, Instant now);  // new A1 events to offer
   Effects on_drained(std::size_t unsent_bytes, Instant now);
@@ -92,6 +113,9 @@ class Session {
   struct Totals {
     std::uint64_t chunks_sent = 0, chunks_received = 0, events_sent = 0, events_received = 0, chunk_bytes_sent = 0,
                   chunk_bytes_received = 0, duplicates = 0, resent = 0;
+    // Joined: here, or by the peer. Parts and bytes as sent and as taken, manifests included in the bytes.
+    std::uint64_t snapshots_offered = 0, snapshots_joined = 0, parts_sent = 0, parts_received = 0,
+                  snapshot_bytes_sent = 0, snapshot_bytes_received = 0;
   };
   const Totals& totals() const;
 
@@ -104,6 +128,9 @@ class Session {
   void take_chunk(std::string_view body, Instant now, Effects& effects);
   void take_ack(std::string_view body, Instant now, Effects& effects);
   void take_digest(std::string_view body, Effects& effects);
+  void take_offer(std::string_view body, Instant now, Effects& effects);
+  void take_part(std::string_view body, Instant now, Effects& effects);
+  void take_want(std::string_view body, Instant now, Effects& effects);
   bool may_come(const RunStream& of) const;
   bool subscribed(const RunStream& of) const;
   ReceivedContext subscribed_of(const ReceivedContext& context) const;
@@ -118,6 +145,8 @@ class Session {
   Effects& settle(Instant now, Effects& effects);
   void settle_ack(Instant now, Effects& effects);
   void settle_lost(Instant now, Effects& effects);
+  void settle_taker(Instant now, Effects& effects);
+  void settle_starving(Instant now, Effects& effects);
   void settle_digest(Instant now, Effects& effects);
   void settle_liveness(Instant now, Effects& effects);
 
@@ -139,6 +168,11 @@ class Session {
   Duration hello_wait_{};
   std::optional<Instant> ask_lost_;  // when to ask for what we lost, again or first
   Duration ask_wait_{};
+
+  std::shared_ptr<SnapshotTaker> taker_;
+  std::uint8_t feedable_ = 0;                          // streams of which the peer takes snapshots
+  std::uint8_t offered_ = 0, without_ = 0;             // of them: was offered one; there was none, until it moves
+  std::array<Instant, stream_count> next_snapshot_{};  // when to try again
 
   struct Suspicion {
     Digest context{}, ours{}, theirs{};

@@ -17,6 +17,7 @@ Side::Side(sim::Schedule& schedule, std::uint8_t id, Peer::Role role) : loop(sch
   options.relays = hub ? 0 : 0b0010100;
   options.relay_offers = hub ? 0b0010100 : 0;
   options.gives_back = hub;
+  if (hub) options.snapshot = [this](Stream stream) { return log->snapshot(stream); };
   options.digests = [this](Stream stream) -> Result<StreamDigests> {
     const auto state = log->state_digest(stream);
     if (!state.ok()) return state.error();
@@ -102,6 +103,21 @@ void Joined::apply(Side& from, Session::Effects effects) {
     from.log->ingest(std::move(ingest.chunk), [this, &from, generation, range = ingest.range](const Status& status) {
       if (generation == generation_ && from.session)
         apply(from, from.session->on_ingested(range, status, schedule.now()));
+    });
+  }
+  for (Session::Keep& keep : effects.keep) {
+    from.log->keep_part(
+        keep.stream, std::move(keep.bytes),
+        [this, &from, generation, stream = keep.stream, id = keep.id, part = keep.part](const Status& status) {
+          if (generation == generation_ && from.session)
+            apply(from, from.session->on_kept(stream, id, part, status, schedule.now()));
+        });
+  }
+  for (Session::Join& join : effects.join) {
+    const Stream stream = join.manifest.stream;
+    from.log->join(std::move(join.manifest), [this, &from, generation, stream, id = join.id](const Status& status) {
+      if (generation == generation_ && from.session)
+        apply(from, from.session->on_joined(stream, id, status, schedule.now()));
     });
   }
   if (effects.close) from.closed = effects.close;
