@@ -241,7 +241,7 @@ constexpr Target all[] = {
     {"ack", message<decode_ack>},
     {"digest", message<decode_digests>},
     {"snapshot_offer", message<decode_snapshot_offer>},
-    {"snapshot_part", message<decode_snapshot_part>},
+    {"snapshot_part_frame", message<static_cast<Result<SnapshotPart> (*)(std::string_view)>(decode_snapshot_part)>},
     {"snapshot_want", message<decode_snapshot_want>},
     {"heartbeat", message<decode_heartbeat>},
     {"bye", message<decode_bye>},

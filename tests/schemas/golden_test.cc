@@ -123,7 +123,7 @@ TEST(Golden, SyncMessages) {
   again("ack/with-lost", encode(Ack{"context", 77, "lost"}), decode_ack);
   again("digest/two-streams", encode(samples::digests()), decode_digests);
   again("snapshot_offer/all-fields", encode(samples::snapshot_offer()), decode_snapshot_offer);
-  again("snapshot_part/all-fields", encode(samples::snapshot_part()), decode_snapshot_part);
+  again("snapshot_part_frame/all-fields", encode(samples::snapshot_part()), decode_snapshot_part);
   again("snapshot_want/all-fields", encode(samples::snapshot_want()), decode_snapshot_want);
   again("heartbeat/all-fields", encode(Heartbeat{{99}}), decode_heartbeat);
   again("bye/all-fields", encode(Bye{Code::denied, "certificate expired"}), decode_bye);
