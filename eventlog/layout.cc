@@ -184,6 +184,22 @@ std::optional<FloorKey> parse_floor_key(std::string_view key) {
   return FloorKey{static_cast<Handle>(read_big(key.substr(prefix), 4)), static_cast<Stream>(key[prefix + 4])};
 }
 
+std::string part_key(Stream stream, const PartId& id) {
+  std::string key(part_prefix);
+  key.push_back(static_cast<char>(stream));
+  return key.append(reinterpret_cast<const char*>(id.data()), id.size());
+}
+
+std::optional<PartKey> parse_part_key(std::string_view key) {
+  constexpr std::size_t prefix = part_prefix.size();
+  PartKey parsed;
+  if (key.size() != prefix + 1 + parsed.id.size() || static_cast<unsigned char>(key[prefix]) >= stream_count)
+    return std::nullopt;
+  parsed.stream = static_cast<Stream>(key[prefix]);
+  std::memcpy(parsed.id.data(), key.data() + prefix + 1, parsed.id.size());
+  return parsed;
+}
+
 std::string run_key(Handle handle) {
   std::string key = "r/";
   append_big(key, handle, 4);

@@ -5,6 +5,7 @@
 #include <string>
 #include <string_view>
 
+#include "eventlog/snapshot.h"
 #include "schemas/chunk.h"
 #include "schemas/hybrid_time.h"
 #include "schemas/ids.h"
@@ -61,6 +62,7 @@ std::optional<StateValue> parse_state_value(std::string_view value);
 //       "p/" node (16) | counter u32 BE | nonce u32 BE | stream u8 | seq u64 BE | object | 0x00 | path -> nothing: this
 //            write is superseded and has not come. By name, not handle: the run may never come
 //       "f/" handle u32 BE | stream u8 -> last u64 LE | chain 32: chunks up to last were pruned
+//       "s/" stream u8 | id 16         -> number u64 LE | part of a snapshot that waits to be joined; numbers rise
 //       "v/state"                      -> version u8 of the state table and "p/" rows; elsewhere they are made anew
 //       "x/" ...                       the callers' own
 // clock is the hybrid clock when the row was written: a later open goes on above the highest.
@@ -76,6 +78,13 @@ struct FloorKey {
   Stream stream;
 };
 std::optional<FloorKey> parse_floor_key(std::string_view key);
+inline constexpr std::string_view part_prefix = "s/";
+std::string part_key(Stream stream, const PartId& id);
+struct PartKey {
+  Stream stream;
+  PartId id;
+};
+std::optional<PartKey> parse_part_key(std::string_view key);
 inline constexpr std::string_view state_version_key = "v/state", state_version = "\1";
 inline constexpr std::string_view pending_prefix = "p/";
 std::string pending_key(const Dot& dot, std::string_view target);  // target: object | 0x00 | path

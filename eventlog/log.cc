@@ -130,6 +130,7 @@ Status LogImpl::open() {
   if (!current) return std::move(current).error();
   state_version_due_ = store_.was_empty();
   if (*current) LANDFALL_TRY(pending_writes_.load(store_));
+  LANDFALL_TRY(kept_.load(store_));
   if (!*current && !state_version_due_)
     LANDFALL_TRY(rebuild_state(store_, runs_, pending_writes_, options_.rebuilding));
 
@@ -248,6 +249,8 @@ void LogImpl::submit(Prepared prepared, std::function<void(Status)> done) {
 #else
   add_context_row(of, batch);
 #endif
+  const bool settles = pending_writes_.count(of, header.first, header.last) > 0;
+  if (settles) ++settling_[static_cast<std::size_t>(of.stream)];
 #ifdef LANDFALL_MUTANT_STATE_IN_ANOTHER_BATCH  // tests/eventlog must notice
   Batch later_state;
   ObjectCache::Changes changes = change_state(header, prepared.delta, later_state);
@@ -269,17 +272,20 @@ void LogImpl::submit(Prepared prepared, std::function<void(Status)> done) {
   if (prepared.start) note_fork(prepared.start->parent);
   stream_state(of).in_flight.push_back({header.first, header.last, header.chain_before, header.chain_after});
   ++submitted_;
-  auto complete = [this, alive = alive_, header, objects = std::move(prepared.delta.objects),
+  auto complete = [this, alive = alive_, header, settles, objects = std::move(prepared.delta.objects),
                    changes = std::move(changes), done = std::move(done)](Status status) mutable {
     if (!*alive) return;
     committed(header, status);
-    std::optional<Range> range;
+    const auto stream = static_cast<std::size_t>(header.of.stream);
+    if (settles) --settling_[stream];
+    std::vector<Range> ranges;
     if (status) {
-      range = Range{header.of, header.first, header.last};
+      ranges.push_back({header.of, header.first, header.last});
       cache_.apply(header.of.stream, objects, std::move(changes));
-      digests_[static_cast<std::size_t>(header.of.stream)].changed(objects);
+      digests_[stream].changed(objects);
+      snapshots_[stream].reset();
     }
-    tell_later({std::move(status), std::move(done), range, std::move(objects)});
+    tell_later({std::move(status), std::move(done), std::move(ranges), std::move(objects), header.of.stream});
   };
 #ifdef LANDFALL_MUTANT_ACK_BEFORE_COMMIT  // tests/sim must notice
   later([complete]() mutable { complete(ok()); });
@@ -330,10 +336,14 @@ void LogImpl::tell() {
     finished_.pop_front();
     ++completed_;
     finished.done(finished.status);
-    if (*alive && finished.range) notify(subscribers_, finished.range->of.stream, *finished.range);
-    if (*alive && finished.range && !finished.objects.empty())
-      notify(watchers_, finished.range->of.stream, Changed{*finished.range, std::move(finished.objects)});
+    for (std::size_t i = 0; *alive && i < finished.ranges.size(); ++i)
+      notify(subscribers_, finished.stream, finished.ranges[i]);
+    if (*alive && finished.status && !finished.objects.empty()) {
+      const Range range = finished.ranges.empty() ? Range{{{}, finished.stream}, 0, 0} : finished.ranges.front();
+      notify(watchers_, finished.stream, Changed{range, std::move(finished.objects)});
+    }
     if (*alive) release_waiters();
+    if (*alive) join_if_ready();
   }
 }
 
@@ -379,7 +389,7 @@ void LogImpl::put_meta(std::vector<Meta> meta, std::function<void(Status)> done)
   store_.commit(std::move(batch), [this, alive = alive_, done = std::move(done)](Status status) {
     if (!*alive) return;
     if (!status && !failed_) failed_ = status.error();
-    tell_later({std::move(status), std::move(done), std::nullopt, {}});
+    tell_later({std::move(status), std::move(done), {}, {}});
   });
 }
 

@@ -93,7 +93,9 @@ void LogImpl::gather(Stream stream, std::span<const Event> events, std::vector<M
     const std::size_t rest = events.size() - i;
     // A call is not split over two chunks where one can hold it.
     const bool whole_elsewhere = fits(Gathered(), rest);
-    if (own.waiting.empty() || !fits(own.waiting.back(), 1) || (whole_elsewhere && !fits(own.waiting.back(), rest))) {
+    if (own.waiting.empty() || !fits(own.waiting.back(), 1) ||
+        gate_.holds_own(stream, own.next_seq) != gate_.holds_own(stream, own.waiting.back().first) ||
+        (whole_elsewhere && !fits(own.waiting.back(), rest))) {
       own.waiting.emplace_back().first = own.next_seq;
     }
     Gathered& g = own.waiting.back();
@@ -148,7 +150,7 @@ void LogImpl::flush(Stream stream) {
     pending_bytes_ -= gathered.rows.size();
     complete(std::move(gathered.endings), *failed_);
   }
-  while (*alive && may_start(own)) {
+  while (*alive && may_start(own) && !gate_.holds_own(stream, own.waiting.front().first)) {
     Gathered gathered = std::move(own.waiting.front());
     own.waiting.pop_front();
     start(stream, std::move(gathered));

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <array>
 #include <deque>
 #include <map>
 #include <memory>
@@ -11,29 +12,19 @@
 #include "eventlog/chain.h"
 #include "eventlog/digest_ranges.h"
 #include "eventlog/floors.h"
+#include "eventlog/join_gate.h"
+#include "eventlog/kept_parts.h"
 #include "eventlog/log.h"
 #include "eventlog/object_cache.h"
 #include "eventlog/pending_writes.h"
 #include "eventlog/run_table.h"
 #include "eventlog/state_delta.h"
+#include "eventlog/subject_set.h"
 
 // The one implementation of Log, spread over log.cc (open, read, follow), log_append.cc, log_ingest.cc,
-// log_prune.cc and log_state.cc. Private.
+// log_prune.cc, log_state.cc, log_snapshot.cc and log_join.cc. Private.
 
 namespace landfall {
-
-// The subjects of a chunk, up to the number that the index names.
-class SubjectSet {
- public:
-  void add(std::string_view subject);
-  bool overflowed() const { return overflowed_; }
-  const std::vector<std::string>& names() const { return names_; }
-
- private:
-  std::vector<std::string> names_;
-  std::size_t last_ = 0;  // events of one device often come in a row
-  bool overflowed_ = false;
-};
 
 class LogImpl final : public Log {
  public:
@@ -128,13 +119,15 @@ class LogImpl final : public Log {
   struct Finished {
     Status status;
     std::function<void(Status)> done;
-    std::optional<Range> range;  // of a chunk that became A1
+    std::vector<Range> ranges;  // that became A1, of one stream
     std::vector<std::string> objects;
+    Stream stream = Stream::control;  // of both
   };
   template <class What>
   using Followers = std::map<Subscription, std::pair<std::uint8_t, std::shared_ptr<std::function<void(const What&)>>>>;
   struct OwnJob;
   struct IngestJob;
+  struct JoinWork;
 
   // log.cc
   StreamState& stream_state(const RunStream& of);
@@ -183,6 +176,21 @@ class LogImpl final : public Log {
   void prune_step(const RunStream& of, std::uint64_t upto, std::function<void(Status)> done);
   Status prune_chunk(std::string_view key, std::string_view value, Batch& batch, Floor& floor) const;
 
+  // log_snapshot.cc
+  Status snapshot_may_be_made(Stream stream) const;
+  Result<std::map<RunId, Digest>> chains_of(const ReceivedContext& received);
+
+  // log_join.cc
+  void begin_join();
+  void join_if_ready();
+  void run_join();
+  void end_join(const Status& status);
+  Status prepare_join(const SnapshotManifest& manifest, JoinWork& work);
+  Status join_run(const RunStream& of, const SnapshotManifest& manifest, JoinWork& work);
+  Status drop_chunks(const RunStream& of, std::uint64_t upto, Batch& batch) const;
+  void put_join(const SnapshotManifest& manifest, JoinWork& work);
+  void joined(const JoinWork& work);
+
   // log_state.cc
   Result<std::size_t> check_change(const Event& event, std::uint64_t own_seq) const;
   Status check_pending(const std::vector<Prepared>& parts) const;
@@ -205,6 +213,10 @@ class LogImpl final : public Log {
   PendingWrites pending_writes_;    // with what was given to the store
   mutable ObjectCache cache_;       // of what is A1
   std::array<DigestRanges, stream_count> digests_;
+  std::array<std::shared_ptr<const Snapshot>, stream_count> snapshots_;  // of what is A1
+  std::array<int, stream_count> settling_{};  // commits under way that bring what was superseded before it came
+  KeptParts kept_;                            // with what was given to the store
+  JoinGate gate_;
   std::map<RunStream, StreamState> streams_;
   std::array<OwnStream, stream_count> own_;
   std::size_t pending_bytes_ = 0;

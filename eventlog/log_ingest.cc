@@ -14,6 +14,7 @@ constexpr std::size_t inline_rows_bytes = 4 << 10;
 struct LogImpl::IngestJob {
   std::string bytes;
   std::size_t counted;  // in pending_bytes_
+  std::uint64_t number;
   OnIngested done;
   std::shared_ptr<Lane> lane;
 
@@ -70,10 +71,12 @@ void LogImpl::ingest(std::string chunk, OnIngested done) {
   }
   auto job = std::make_shared<IngestJob>();
   job->counted = chunk.size();
+  job->number = gate_.next_ingest++;
   job->bytes = std::move(chunk);
   job->done = std::move(done);
   job->lane = stream_state(header->of).lane;
   pending_bytes_ += job->counted;
+  gate_.proving.insert(job->number);
   if (job->lane->jobs++ == 0 && header->rows_bytes < inline_rows_bytes) {
     job->prove();
     return admit(job);
@@ -87,7 +90,13 @@ void LogImpl::ingest(std::string chunk, OnIngested done) {
 
 // Takes what is new of a proven chunk. The lane's hasher is not used here: its next job may be running.
 void LogImpl::admit(const std::shared_ptr<IngestJob>& job) {
+  if (gate_.holds_ingest(job->number)) {
+    gate_.held.push_back([this, job] { admit(job); });
+    return;
+  }
   --job->lane->jobs;
+  gate_.proving.erase(job->number);
+  if (gate_.closed) later([this] { join_if_ready(); });
   auto finish = [this, job](const Status& status) { finish_ingest(job, status); };
   auto refuse = [&](const Error& error) { later([finish, error] { finish(error); }); };
   if (failed_) return refuse(*failed_);

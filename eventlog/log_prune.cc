@@ -25,6 +25,10 @@ void LogImpl::prune(const RunStream& of, std::uint64_t upto, std::function<void(
 
 // The floor rises in the batch that deletes what lies below it: whatever a crash leaves, the chunks begin above the floor.
 void LogImpl::prune_step(const RunStream& of, std::uint64_t upto, std::function<void(Status)> done) {
+  if (gate_.closed) {
+    gate_.held.push_back([this, of, upto, done = std::move(done)]() mutable { prune_step(of, upto, std::move(done)); });
+    return;
+  }
   Batch batch;
   Floor floor;
   const RunTable::Run* run = failed_ ? nullptr : runs_.find(of.run);
@@ -53,7 +57,7 @@ void LogImpl::prune_step(const RunStream& of, std::uint64_t upto, std::function<
     if (!*alive) return;
     if (committed) floors_[of] = floor;
     if (!committed && !failed_) failed_ = committed.error();
-    tell_later({std::move(committed), std::move(next), std::nullopt, {}});
+    tell_later({std::move(committed), std::move(next), {}, {}});
   });
 }
 

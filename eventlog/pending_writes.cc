@@ -1,5 +1,7 @@
 #include "eventlog/pending_writes.h"
 
+#include <algorithm>
+
 #include "eventlog/layout.h"
 
 namespace landfall {
@@ -28,6 +30,10 @@ bool PendingWrites::contains(const Dot& dot, std::string_view target) const {
   if (writes_.empty()) return false;
   const auto at = writes_.find(dot);
   return at != writes_.end() && at->second.contains(target);
+}
+
+bool PendingWrites::any_of(Stream stream) const {
+  return std::ranges::any_of(writes_, [stream](const auto& write) { return write.first.stream == stream; });
 }
 
 void PendingWrites::add(const Dot& dot, std::string_view target, Batch& batch) {

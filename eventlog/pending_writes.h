@@ -22,6 +22,7 @@ class PendingWrites {
   std::size_t size() const { return size_; }
   std::size_t bytes() const { return bytes_; }  // of targets
   bool contains(const Dot& dot, std::string_view target) const;
+  bool any_of(Stream stream) const;
   void add(const Dot& dot, std::string_view target, Batch& batch);
   // Takes out what waited for seqs first..last: they are here.
   void settle(const RunStream& of, std::uint64_t first, std::uint64_t last, Batch& batch);

@@ -5,7 +5,7 @@
 
 #include "schemas/result.h"
 
-// zstd frames that state their content size. For this folder's .cc files only: not installed.
+// zstd frames that state their content size. For .cc files only: not installed.
 
 namespace landfall {
 
