@@ -440,6 +440,25 @@ TEST_F(SnapshotTest, JoinsBetweenWhatIsUnderWay) {
   EXPECT_EQ(b.snapshot(stream)->manifest(), whole->manifest());
 }
 
+// 30,000 runs cannot be named in what the next open reads.
+TEST_F(SnapshotTest, RefusesAContextThatWouldPassItsBounds) {
+  SimSite b(schedule, 2);
+  SnapshotManifest manifest;
+  manifest.stream = stream;
+  for (std::uint32_t i = 1; i <= 30'000; ++i) {
+    RunId run{{{3}}, i, i * 2654435761};
+    for (std::size_t byte = 1; byte < 5; ++byte)
+      run.node.bytes[byte] = static_cast<std::uint8_t>(run.nonce >> 8 * (byte - 1));
+    ASSERT_TRUE(manifest.received.add({run, stream}, 1, i).ok());
+    manifest.chains[run] = {};
+  }
+  const Status status = b.join(manifest);
+  ASSERT_FALSE(status.ok());
+  EXPECT_EQ(status.error().code, Code::out_of_range);
+  EXPECT_TRUE(b.received(stream).empty());
+  EXPECT_EQ(b.log->runs().size(), 1u);
+}
+
 TEST_F(SnapshotTest, KeepsPartsUpToItsBoundTheNewestOnes) {
   KeptParts kept;
   Batch batch;
