@@ -41,8 +41,8 @@ Result<std::map<RunId, Digest>> LogImpl::chains_of(const ReceivedContext& receiv
 
 Result<std::shared_ptr<const Snapshot>> LogImpl::snapshot(Stream stream) {
   std::shared_ptr<const Snapshot>& cached = snapshots_[static_cast<std::size_t>(stream)];
-  LANDFALL_TRY(snapshot_may_be_made(stream));
   if (cached) return cached;
+  LANDFALL_TRY(snapshot_may_be_made(stream));
   SnapshotManifest manifest;
   manifest.stream = stream;
   for (const RunStream& of : received_.streams()) {

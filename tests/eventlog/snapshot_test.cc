@@ -459,6 +459,34 @@ TEST_F(SnapshotTest, RefusesAContextThatWouldPassItsBounds) {
   EXPECT_EQ(b.log->runs().size(), 1u);
 }
 
+// Each waits for what came before it, the second for the first.
+TEST_F(SnapshotTest, JoinsOfTwoStreamsInOneTurnAreBothThere) {
+  SimSite a(schedule, 1), b(schedule, 2);
+  fill(a, 5);
+  a.write(Stream::document, "doc/x", "/p", "1");
+  const auto desired = a.snapshot(stream), document = a.snapshot(Stream::document);
+  a.write(Stream::document, "doc/x", "/p", "2");
+  for (const auto& one : {desired, document}) ASSERT_TRUE(b.keep(one->manifest().stream, one->part(0)).ok());
+  std::vector<std::string> order;
+  const auto ended = [&](const char* what) {
+    return [&order, what](const auto& result) { order.push_back(result.ok() ? what : "failed"); };
+  };
+  Event event;
+  event.kind = Kind::message;
+  event.subject = "d";
+  b.log->append(stream, {&event, 1}, ended("append 1"));
+  b.log->join(desired->manifest(), ended("join 1"));
+  b.log->append(stream, {&event, 1}, ended("append 2"));
+  b.log->join(document->manifest(), ended("join 2"));
+  b.log->ingest(a.chunks(Stream::document).back().bytes, ended("ingest"));
+  b.settle();
+  // What came behind the second may go before it, but not before the first.
+  EXPECT_EQ(order, (std::vector<std::string>{"append 1", "join 1", "ingest", "append 2", "join 2"}));
+  EXPECT_EQ(b.log->objects(stream, {}, {}, 100)->size(), 5u);
+  EXPECT_EQ(*b.log->state(Stream::document, "doc/x"), *a.log->state(Stream::document, "doc/x"));
+  EXPECT_EQ(b.faults(), std::vector<std::string>{});
+}
+
 TEST_F(SnapshotTest, KeepsPartsUpToItsBoundTheNewestOnes) {
   KeptParts kept;
   Batch batch;
