@@ -335,11 +335,7 @@ Session::Effects Session::on_appended(const Log::Range& range, Instant now) {
   Effects effects;
   if (over_) return effects;
   outbox_->appended(range, now);
-  const auto bit = static_cast<std::uint8_t>(1u << static_cast<int>(range.of.stream));
-  if ((without_ & bit) != 0 && now >= next_snapshot_[static_cast<std::size_t>(range.of.stream)]) {
-    without_ &= static_cast<std::uint8_t>(~bit);
-    outbox_->set_feedable(feedable_ & static_cast<std::uint8_t>(~without_));
-  }
+  moved_ |= without_ & static_cast<std::uint8_t>(1u << static_cast<int>(range.of.stream));
   digest_due_ |= comparable_ & 1u << static_cast<int>(range.of.stream);
   return std::move(settle(now, effects));
 }
@@ -408,8 +404,8 @@ Session::Effects& Session::settle(Instant now, Effects& effects) {
   feed_log(effects);
   const auto wake = [&](Instant at) { effects.wake = effects.wake ? std::min(*effects.wake, at) : at; };
   if (!held_.empty() && ingesting_bytes_ == 0) wake(now + log_full_wait);
-  settle_ack(now, effects);
   settle_taker(now, effects);
+  settle_ack(now, effects);
   settle_lost(now, effects);
   outbox_->expire(now);
   const std::size_t before = effects.frames.size();

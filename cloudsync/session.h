@@ -170,9 +170,9 @@ class Session {
   Duration ask_wait_{};
 
   std::shared_ptr<SnapshotTaker> taker_;
-  std::uint8_t feedable_ = 0;                          // streams of which the peer takes snapshots
-  std::uint8_t offered_ = 0, without_ = 0;             // of them: was offered one; there was none, until it moves
-  std::array<Instant, stream_count> next_snapshot_{};  // when to try again
+  std::uint8_t feedable_ = 0;                           // streams of which the peer takes snapshots
+  std::uint8_t offered_ = 0, without_ = 0, moved_ = 0;  // of them: was offered one; there was none; moved since
+  std::array<Instant, stream_count> next_snapshot_{};   // when to try again
 
   struct Suspicion {
     Digest context{}, ours{}, theirs{};

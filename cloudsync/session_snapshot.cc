@@ -9,7 +9,7 @@ namespace {
 
 using namespace std::chrono_literals;
 
-constexpr Duration snapshot_wait = 10s;
+constexpr Duration snapshot_wait = 2s;
 
 bool has(std::uint8_t streams, Stream stream) { return (streams >> static_cast<int>(stream) & 1) != 0; }
 
@@ -81,6 +81,17 @@ void Session::settle_taker(Instant now, Effects& effects) {
 
 // Offers a snapshot of each stream that chunks cannot bring, or decides that the peer does without.
 void Session::settle_starving(Instant now, Effects& effects) {
+  for (std::size_t s = 0; s < stream_count; ++s) {
+    if ((moved_ >> s & 1) == 0) continue;
+    if (now < next_snapshot_[s]) {
+      effects.wake = effects.wake ? std::min(*effects.wake, next_snapshot_[s]) : next_snapshot_[s];
+      continue;
+    }
+    const auto others = static_cast<std::uint8_t>(~(1u << s));
+    moved_ &= others;
+    without_ &= others;
+    outbox_->set_feedable(feedable_ & static_cast<std::uint8_t>(~without_));
+  }
   for (std::size_t s = 0; s < stream_count; ++s) {
     if ((outbox_->starving() >> s & 1) == 0) continue;
     const auto stream = static_cast<Stream>(s);

@@ -61,6 +61,7 @@ void SnapshotTaker::begin_session() {
     taking.met = taking.told = taking.answer = false;
     taking.keeping.clear();
     taking.got.clear();
+    taking.told_last.clear();
     taking.ask_at.reset();
     taking.join_at.reset();
   }
@@ -71,8 +72,15 @@ void SnapshotTaker::meet(Taking& taking, Instant now) {
   if (taking.met) return;
   taking.met = true;
   if (taking.phase == Phase::parts) return look_for_parts(taking, now);
-  for (const auto& [first, end] : taking.pieces.ranges())
-    taking.got.push_back({snapshot_manifest_part, first, end - first});
+  tell_assembled(taking, snapshot_manifest_part);
+}
+
+void SnapshotTaker::tell(Taking& taking, std::uint32_t part, std::uint32_t offset, std::uint32_t bytes, bool ready) {
+  taking.got.push_back({{part, offset, bytes}, ready});
+}
+
+void SnapshotTaker::tell_assembled(Taking& taking, std::uint32_t part) {
+  for (const auto& [first, end] : taking.pieces.ranges()) tell(taking, part, first, end - first);
 }
 
 void SnapshotTaker::ask(Taking& taking, Instant at) {
@@ -109,15 +117,12 @@ Status SnapshotTaker::take(const SnapshotOffer& offer, Instant now) {
   totals_.bytes += offer.bytes.size();
   meet(taking, now);
   const auto size = static_cast<std::uint32_t>(offer.bytes.size());
-  if (size != 0) taking.got.push_back({snapshot_manifest_part, offer.offset, size});
+  if (size != 0) tell(taking, snapshot_manifest_part, offer.offset, size);
   switch (taking.phase) {
     case Phase::manifest: {
       taking.pieces.add(offer.offset, offer.bytes);
       if (taking.pieces.complete()) return read_manifest(offer.stream, taking, now);
-      if (size == 0) {  // it asks what is here
-        for (const auto& [first, end] : taking.pieces.ranges())
-          taking.got.push_back({snapshot_manifest_part, first, end - first});
-      }
+      if (size == 0) tell_assembled(taking, snapshot_manifest_part);  // it asks what is here
       return ok();
     }
     case Phase::parts:
@@ -159,7 +164,7 @@ Status SnapshotTaker::take(const SnapshotPart& part, Instant now) {
   const std::uint32_t whole = parts[part.part].bytes;
   if (taking.phase == Phase::joining || taking.keeping.contains(part.part)) return ok();  // told once it is durable
   if (!taking.missing.contains(part.part)) {
-    taking.got.push_back({part.part, 0, whole});
+    tell(taking, part.part, 0, whole);
     return ok();
   }
   taking.ask_at = now + ask_wait_first;
@@ -173,7 +178,7 @@ Status SnapshotTaker::take(const SnapshotPart& part, Instant now) {
   }
   taking.pieces.add(part.offset, part.bytes);
   if (taking.pieces.complete()) return complete(part.stream, taking, part.part, taking.pieces.take());
-  taking.got.push_back({part.part, part.offset, size});
+  tell(taking, part.part, part.offset, size);
   return ok();
 }
 
@@ -183,6 +188,7 @@ Status SnapshotTaker::complete(Stream stream, Taking& taking, std::uint32_t part
     return Error{Code::corrupt, "snapshot part " + std::to_string(part) + ": not what the manifest names"};
   taking.missing.erase(part);
   taking.keeping.insert(part);
+  tell(taking, part, 0, taking.manifest.parts[part].bytes, false);
   keep_.push_back({stream, taking.id, part, std::move(bytes)});
   return ok();
 }
@@ -192,11 +198,14 @@ Status SnapshotTaker::kept(Stream stream, const SnapshotId& id, std::uint32_t pa
   if (found == takings_.end() || found->second.id != id) return ok();
   Taking& taking = found->second;
   taking.keeping.erase(part);
+  const auto told =
+      std::ranges::find_if(taking.got, [&](const Got& got) { return !got.ready && got.piece.part == part; });
   if (status.ok()) {
     ++totals_.parts;
-    taking.got.push_back({part, 0, taking.manifest.parts[part].bytes});
+    if (told != taking.got.end()) told->ready = true;
     return ok();
   }
+  if (told != taking.got.end()) taking.got.erase(told);
   if (status.error().code != Code::unavailable)
     return Error(status.error()).in("snapshot part " + std::to_string(part));
   taking.missing.insert(part);
@@ -251,6 +260,17 @@ void SnapshotTaker::settle_join(Stream stream, Taking& taking, Instant now, Out&
     taking.answer = false;
     for (const auto& [run, chain] : taking.manifest.chains) out.here.insert({run, stream});
   }
+#ifdef LANDFALL_MUTANT_CONTEXT_AT_FIRST_PART
+  if (taking.phase == Phase::parts && taking.missing.size() + taking.keeping.size() < taking.manifest.parts.size()) {
+    for (std::size_t i = taking.manifest.parts.size(); i-- > 0;) {
+      const auto part = static_cast<std::uint32_t>(i);
+      if (taking.missing.contains(part) || taking.keeping.contains(part))
+        taking.manifest.parts.erase(taking.manifest.parts.begin() + static_cast<std::ptrdiff_t>(i));
+    }
+    taking.missing.clear();
+    taking.keeping.clear();
+  }
+#endif
   if (taking.phase != Phase::parts || !taking.missing.empty() || !taking.keeping.empty()) return;
   if (taking.join_at && now < *taking.join_at) {
     out.wake = out.wake ? std::min(*out.wake, *taking.join_at) : *taking.join_at;
@@ -270,15 +290,13 @@ void SnapshotTaker::settle_join(Stream stream, Taking& taking, Instant now, Out&
 void SnapshotTaker::settle_want(Stream stream, Taking& taking, Instant now, Out& out) {
   const auto wake = [&](Instant at) { out.wake = out.wake ? std::min(*out.wake, at) : at; };
   const bool asks = taking.ask_at && now >= *taking.ask_at;
-  if (!asks && taking.got.empty()) {
+  const auto ready = [&] { return !taking.got.empty() && taking.got.front().ready; };
+  if (!asks && !ready()) {
     if (taking.ask_at) wake(*taking.ask_at);
     return;
   }
   if (!asks && now < taking.said + got_wait) return wake(taking.said + got_wait);
-  if (asks && taking.phase == Phase::parts && taking.assembling) {
-    for (const auto& [first, end] : taking.pieces.ranges())
-      taking.got.push_back({*taking.assembling, first, end - first});
-  }
+  if (asks && taking.phase == Phase::parts && taking.assembling) tell_assembled(taking, *taking.assembling);
   SnapshotWant want;
   want.stream = stream;
   want.id = taking.id;
@@ -290,13 +308,15 @@ void SnapshotTaker::settle_want(Stream stream, Taking& taking, Instant now, Out&
     taking.ask_wait = std::min(2 * taking.ask_wait, ask_wait_max);
   }
   do {
-    const std::size_t count = std::min(taking.got.size(), snapshot_got_max);
-    want.got.assign(taking.got.begin(), taking.got.begin() + static_cast<std::ptrdiff_t>(count));
-    taking.got.erase(taking.got.begin(), taking.got.begin() + static_cast<std::ptrdiff_t>(count));
+    // What was told last is told again: the frame that did may be lost.
+    want.got = std::exchange(taking.told_last, {});
+    for (; ready() && taking.told_last.size() < snapshot_got_max / 2; taking.got.pop_front())
+      taking.told_last.push_back(taking.got.front().piece);
+    want.got.insert(want.got.end(), taking.told_last.begin(), taking.told_last.end());
     out.wants.push_back(want);
     want.asks = false;
     want.missing.clear();
-  } while (!taking.got.empty());
+  } while (ready());
   taking.said = now;
   if (taking.missing.empty()) taking.ask_at.reset();
   if (taking.ask_at) wake(*taking.ask_at);

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <deque>
 #include <map>
 #include <optional>
 #include <set>
@@ -16,7 +17,9 @@ class Pieces {
  public:
   void begin(std::size_t total);
   void add(std::uint32_t offset, std::string_view bytes);  // within the total
-  bool complete() const { return ranges_.size() == 1 && ranges_.begin()->second == bytes_.size(); }
+  bool complete() const {
+    return ranges_.size() == 1 && ranges_.begin()->first == 0 && ranges_.begin()->second == bytes_.size();
+  }
   std::string take();
   const std::map<std::uint32_t, std::uint32_t>& ranges() const { return ranges_; }  // first to end
 
@@ -59,6 +62,10 @@ class SnapshotTaker {
   const Totals& totals() const { return totals_; }  // of this session
 
  private:
+  struct Got {
+    SnapshotWant::Piece piece;
+    bool ready;  // durable, if it made a part whole
+  };
   enum class Phase { manifest, parts, joining, joined };
   struct Taking {
     SnapshotId id{};
@@ -69,8 +76,9 @@ class SnapshotTaker {
     std::optional<std::uint32_t> assembling;  // index of the one part that came in part
     SnapshotManifest manifest;
     std::set<std::uint32_t> missing, keeping;
-    std::vector<SnapshotWant::Piece> got;  // not yet told
-    bool told = false, answer = false;     // `offered` was told; `here` is to be told
+    std::deque<Got> got;  // not yet told, as they came: an answer out of order reads as a loss
+    std::vector<SnapshotWant::Piece> told_last;
+    bool told = false, answer = false;  // `offered` was told; `here` is to be told
     std::optional<Instant> ask_at, join_at;
     Duration ask_wait{};
     Instant said;  // when it last was
@@ -82,6 +90,8 @@ class SnapshotTaker {
   void look_for_parts(Taking& taking, Instant now);
   void ask(Taking& taking, Instant at);
   void end(Taking& taking);
+  static void tell(Taking& taking, std::uint32_t part, std::uint32_t offset, std::uint32_t bytes, bool ready = true);
+  static void tell_assembled(Taking& taking, std::uint32_t part);
   bool here(const SnapshotManifest& manifest) const;
   bool joinable(const SnapshotManifest& manifest) const;
   void settle_join(Stream stream, Taking& taking, Instant now, Out& out);

@@ -191,43 +191,51 @@ TEST(Refill, NewDiskOfAKnownNodeGetsEveryStreamBack) {
   EXPECT_TRUE(world.in_sync());
 }
 
-// The suffix comes, the rest is a gap that the edge can see, and nobody waits for it.
-TEST(Refill, WhatTheHubPrunedStaysAGapAndEndsNoSession) {
-  Joined pair;
-  for (int i = 0; i < 6; ++i) {
+// The disk is new and the hub keeps only what they amount to: a snapshot stands for the events of the hub's runs, and of the
+// edge's own that it lost. A hub without snapshots sends the suffix, and the rest is a gap that the edge can see. Neither
+// way is anything asked for without end.
+TEST(Refill, WhatTheHubPrunedComesAsASnapshotOrStaysAGap) {
+  for (const bool snapshots : {true, false}) {
+    SCOPED_TRACE(snapshots);
+    Joined pair;
+    for (int i = 0; i < 6; ++i) {
+      pair.hub.append(Stream::document, 2, 20);
+      pair.edge.append(Stream::document, 2, 20);
+    }
+    pair.open();
+    pair.run_for(5s);
+    pair.close();
+    if (!snapshots) pair.hub.options.snapshot = nullptr;
+    const RunStream of{pair.hub.log->run(), Stream::document}, lost{pair.edge.log->run(), Stream::document};
+    for (const RunStream& one : {of, lost})
+      pair.hub.log->prune(one, 8, [](const Status& status) { EXPECT_TRUE(status.ok()); });
+    pair.run_for(1s);
+    ASSERT_EQ(pair.hub.log->floor(of), 8u);
+    pair.edge.log.reset();
+    pair.edge.disk.image() = {};
+    pair.edge.disk.boot(pair.edge.loop);
+    auto empty =
+        Log::open(pair.edge.loop, pair.edge.disk, {.node = pair.edge.self.node, .boot_id = "test", .software = "test"});
+    ASSERT_TRUE(empty.ok());
+    pair.edge.log = std::move(*empty);
+    pair.run_for(1s);
+    pair.open();
+    pair.run_for(30s);
+    for (const RunStream& one : {of, lost}) {
+      EXPECT_EQ(pair.edge.log->received().base(one), snapshots ? 12u : 0u);
+      EXPECT_TRUE(pair.edge.log->received().contains(one, 9, 12));
+      EXPECT_EQ(pair.edge.log->floor(one), snapshots ? 12u : 0u);
+    }
+    EXPECT_TRUE(pair.in_sync());
+    EXPECT_EQ(pair.edge.session->totals().snapshots_joined, snapshots ? 1u : 0u);
     pair.hub.append(Stream::document, 2, 20);
-    pair.edge.append(Stream::document, 2, 20);
+    pair.run_for(5s);
+    EXPECT_TRUE(pair.edge.log->received().contains(of, 9, 14));
+    const std::uint64_t frames = pair.frames;
+    pair.run_for(1h);
+    EXPECT_LT(pair.frames, frames + (snapshots ? 30 : 60));
+    EXPECT_FALSE(pair.edge.closed || pair.hub.closed);
   }
-  pair.open();
-  pair.run_for(5s);
-  pair.close();
-  const RunStream of{pair.hub.log->run(), Stream::document}, lost{pair.edge.log->run(), Stream::document};
-  for (const RunStream& one : {of, lost})
-    pair.hub.log->prune(one, 8, [](const Status& status) { EXPECT_TRUE(status.ok()); });
-  pair.run_for(1s);
-  ASSERT_EQ(pair.hub.log->floor(of), 8u);
-  pair.edge.log.reset();
-  pair.edge.disk.image() = {};
-  pair.edge.disk.boot(pair.edge.loop);
-  auto empty =
-      Log::open(pair.edge.loop, pair.edge.disk, {.node = pair.edge.self.node, .boot_id = "test", .software = "test"});
-  ASSERT_TRUE(empty.ok());
-  pair.edge.log = std::move(*empty);
-  pair.run_for(1s);
-  pair.open();
-  pair.run_for(5s);
-  for (const RunStream& one : {of, lost}) {
-    EXPECT_EQ(pair.edge.log->received().base(one), 0u);
-    EXPECT_TRUE(pair.edge.log->received().contains(one, 9, 12));
-  }
-  EXPECT_TRUE(pair.in_sync());
-  pair.hub.append(Stream::document, 2, 20);
-  pair.run_for(5s);
-  EXPECT_TRUE(pair.edge.log->received().contains(of, 9, 14));
-  const std::uint64_t frames = pair.frames;
-  pair.run_for(1h);
-  EXPECT_LT(pair.frames, frames + 60);
-  EXPECT_FALSE(pair.edge.closed || pair.hub.closed);
 }
 
 TEST(Refill, PeerThatDoesNotAnswerIsAskedSeldom) {
