@@ -24,6 +24,14 @@ Json measures(const std::vector<Measure>& list) {
   return out;
 }
 
+Json streams_of(std::uint8_t bits) {
+  Json streams = Json::array();
+  for (std::size_t i = 0; i < stream_count; ++i) {
+    if ((bits >> i & 1) != 0) streams.push_back(std::string(to_string(static_cast<Stream>(i))));
+  }
+  return streams;
+}
+
 Json peer_json(const NodeStatus::PeerLine& peer) {
   return {{"node", peer.node},
           {"role", peer.role},
@@ -38,7 +46,16 @@ Json peer_json(const NodeStatus::PeerLine& peer) {
           {"chunk_bytes_sent", peer.chunk_bytes_sent},
           {"chunk_bytes_received", peer.chunk_bytes_received},
           {"duplicates", peer.duplicates},
-          {"resent", peer.resent}};
+          {"resent", peer.resent},
+          {"snapshots_offered", peer.snapshots_offered},
+          {"snapshots_joined", peer.snapshots_joined},
+          {"snapshot_parts_sent", peer.parts_sent},
+          {"snapshot_parts_received", peer.parts_received},
+          {"snapshot_bytes_sent", peer.snapshot_bytes_sent},
+          {"snapshot_bytes_received", peer.snapshot_bytes_received},
+          {"states_compared", peer.compared},
+          {"divergences", peer.divergences},
+          {"diverged", streams_of(peer.diverged)}};
 }
 
 class Families {
@@ -187,18 +204,35 @@ std::string metrics_text(const NodeStatus& status) {
   out.gauge("landfall_log_pending_bytes", "Bytes accepted and not yet durable.",
             static_cast<double>(status.log_pending_bytes));
   out.gauge("landfall_link_held", "1 where an operator holds the link.", status.held);
-  double connected = 0, sent = 0, received = 0, duplicates = 0;
+  double connected = 0, sent = 0, received = 0, duplicates = 0, compared = 0, divergences = 0, diverged = 0, joined = 0,
+         parts_out = 0, parts_in = 0;
   for (const auto& peer : status.peers) {
     connected += peer.connected;
     sent += static_cast<double>(peer.events_sent);
     received += static_cast<double>(peer.events_received);
     duplicates += static_cast<double>(peer.duplicates);
+    compared += static_cast<double>(peer.compared);
+    divergences += static_cast<double>(peer.divergences);
+    diverged += peer.diverged != 0 ? 1 : 0;
+    joined += static_cast<double>(peer.snapshots_joined);
+    parts_out += static_cast<double>(peer.snapshot_bytes_sent);
+    parts_in += static_cast<double>(peer.snapshot_bytes_received);
   }
   out.gauge("landfall_links_connected", "Peers with a link.", connected);
   out.gauge("landfall_session_events_sent", "Events sent in the present sessions.", sent);
   out.gauge("landfall_session_events_received", "Events received in the present sessions.", received);
   out.gauge("landfall_session_duplicate_events", "Events received in the present sessions that were here already.",
             duplicates);
+  out.gauge("landfall_session_snapshots_joined", "Snapshots joined in the present sessions, here or by the peer.",
+            joined);
+  out.gauge("landfall_session_snapshot_sent_bytes", "Bytes of snapshots sent in the present sessions.", parts_out);
+  out.gauge("landfall_session_snapshot_received_bytes", "Bytes of snapshots received in the present sessions.",
+            parts_in);
+  out.counter("landfall_states_compared_total", "States of streams compared with a peer that had received the same.",
+              compared);
+  out.counter("landfall_state_divergences_total", "Of them, those that differed: a defect at one of the two.",
+              divergences);
+  out.gauge("landfall_peers_diverged", "Peers whose state differed when last compared.", diverged);
   out.counter("landfall_link_received_bytes_total", "Bytes received on links, TLS records included.",
               static_cast<double>(status.bytes_in));
   out.counter("landfall_link_sent_bytes_total", "Bytes sent on links, TLS records included.",

@@ -44,6 +44,10 @@ struct NodeStatus {
     double since_s = 0;
     std::uint64_t events_sent = 0, events_received = 0, chunks_sent = 0, chunks_received = 0, chunk_bytes_sent = 0,
                   chunk_bytes_received = 0, duplicates = 0, resent = 0;
+    std::uint64_t snapshots_offered = 0, snapshots_joined = 0, parts_sent = 0, parts_received = 0,
+                  snapshot_bytes_sent = 0, snapshot_bytes_received = 0;
+    std::uint64_t compared = 0, divergences = 0;
+    std::uint8_t diverged = 0;  // bit per stream whose state is not the peer's
   };
   std::vector<PeerLine> peers;
 

@@ -271,11 +271,34 @@ void NodeBody::add_links(NodeStatus& status) const {
   if (!replicator_) return;
   for (const auto& peer : replicator_->peers()) {
     const auto& totals = peer.totals;
-    status.peers.push_back({to_string(peer.peer.node), peer.peer.role == Peer::Role::hub ? "hub" : "node",
-                            peer.peer.name, peer.connected, peer.in_sync,
-                            std::chrono::duration<double>(loop_.now() - peer.since).count(), totals.events_sent,
-                            totals.events_received, totals.chunks_sent, totals.chunks_received, totals.chunk_bytes_sent,
-                            totals.chunk_bytes_received, totals.duplicates, totals.resent});
+    status.peers.push_back({to_string(peer.peer.node),
+                            peer.peer.role == Peer::Role::hub ? "hub" : "node",
+                            peer.peer.name,
+                            peer.connected,
+                            peer.in_sync,
+                            std::chrono::duration<double>(loop_.now() - peer.since).count(),
+                            totals.events_sent,
+                            totals.events_received,
+                            totals.chunks_sent,
+                            totals.chunks_received,
+                            totals.chunk_bytes_sent,
+                            totals.chunk_bytes_received,
+                            totals.duplicates,
+                            totals.resent,
+                            totals.snapshots_offered,
+                            totals.snapshots_joined,
+                            totals.parts_sent,
+                            totals.parts_received,
+                            totals.snapshot_bytes_sent,
+                            totals.snapshot_bytes_received,
+                            peer.compared,
+                            peer.divergences,
+                            peer.diverged});
+    if (peer.diverged != 0) {
+      status.reasons.push_back("the state here is not that of " +
+                               (peer.peer.name.empty() ? to_string(peer.peer.node) : peer.peer.name) +
+                               ", though both received the same: see the audit events on control (divergence)");
+    }
   }
 }
 

@@ -46,6 +46,9 @@ void print_text(const Json& status) {
                 name.get<std::string>().c_str(), peer["connected"].get<bool>() ? "connected" : "away",
                 peer["in_sync"].get<bool>() ? ", in sync" : "", peer["events_sent"].get<unsigned long long>(),
                 peer["events_received"].get<unsigned long long>());
+    for (const auto& stream : peer["diverged"])
+      std::printf("  ! %s differs from this peer's, though both received the same\n",
+                  stream.get<std::string>().c_str());
   }
   std::printf("%-10s %12s %12s %12s\n", "stream", "own", "of others", "backlog");
   for (const auto& [stream, counts] : status["streams"].items()) {
