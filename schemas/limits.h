@@ -182,6 +182,14 @@ inline constexpr std::size_t kafka_read_bytes = 512 << 10;  // of the log, per t
 // One transaction is closed when one more chunk would pass either; one chunk alone always fits.
 inline constexpr std::uint64_t kafka_batch_events_max = 10000;
 inline constexpr std::size_t kafka_batch_bytes_max = 8 << 20;
+// A change as JSON, beside its payload in one record. Beyond: it leaves out what it supersedes, then values, then paths.
+inline constexpr std::size_t kafka_change_json_bytes_max = 512 << 10;
+// A chunk made again from a topic, its rows; and all that a shard's rebuild has read and the log has not stored yet:
+// beyond, it reads no further.
+inline constexpr std::size_t kafka_rebuild_chunk_bytes = 64 << 10;
+inline constexpr std::size_t kafka_rebuild_bytes_max = 4 << 20;
+// A record of a state topic, uncompressed; beyond: it is not written, and status says which.
+inline constexpr std::size_t kafka_state_bytes_max = 8 << 20;
 // A transaction waits this long for company, unless it has this much or an urgent event.
 inline constexpr std::chrono::milliseconds kafka_batch_wait{20};
 inline constexpr std::size_t kafka_batch_bytes_enough = 1 << 20;

@@ -6,10 +6,13 @@
 
 #include <nlohmann/json.hpp>
 
+#include "schemas/limits.h"
 #include "schemas/op.h"
 
 namespace landfall {
 namespace {
+
+constexpr std::int64_t rfc3339_ms_max = 253'402'300'799'999;
 
 // What a change is of follows from its stream and the name of its object (devicetwin/README.md).
 std::string_view type_of_change(Stream stream, std::string_view object) {
@@ -65,27 +68,62 @@ std::string base64(std::string_view bytes) {
   return out;
 }
 
-}  // namespace
+// Nobody's value nests deeper (document_depth_max), and to write JSON takes stack for each level.
+bool nests_too_deep(std::string_view json) {
+  std::size_t depth = 0;
+  bool quoted = false;
+  for (std::size_t i = 0; i < json.size(); ++i) {
+    const char c = json[i];
+    if (quoted) {
+      if (c == '\\') ++i;
+      if (c == '"') quoted = false;
+    } else if (c == '"') {
+      quoted = true;
+    } else if ((c == '[' || c == '{') && ++depth > 4 * document_depth_max) {
+      return true;
+    } else if ((c == ']' || c == '}') && depth > 0) {
+      --depth;
+    }
+  }
+  return false;
+}
 
-Result<std::string> change_json(const RunStream& of, const Event& event) {
+enum class Detail : std::uint8_t { all, values, paths, none };
+
+Result<std::string> change_json(const RunStream& of, const Event& event, Detail detail) {
   using Json = nlohmann::ordered_json;
   Json changes = Json::array();
   OpReader reader(event.payload, of.run);
   OpReader::View op;
-  while (reader.next(op)) {
+  while (detail != Detail::none && reader.next(op)) {
     Json change = {{"path", op.path}};
-    if (op.value) {
-      Json value = Json::parse(op.value->substr(0, op.value->find('\0')), nullptr, false);
+    if (op.value && detail <= Detail::values) {
+      const auto text = op.value->substr(0, op.value->find('\0'));
+      Json value = nests_too_deep(text) ? Json(Json::value_t::discarded) : Json::parse(text, nullptr, false);
       change["value"] = value.is_discarded() ? Json{{"base64", base64(*op.value)}} : std::move(value);
     }
-    Json dots = Json::array();
-    for (const auto& dot : op.supersedes) dots.push_back(to_string(Dot{reader.run(dot.run), of.stream, dot.seq}));
-    change["supersedes"] = std::move(dots);
+    if (detail == Detail::all) {
+      Json dots = Json::array();
+      for (const auto& dot : op.supersedes) dots.push_back(to_string(Dot{reader.run(dot.run), of.stream, dot.seq}));
+      change["supersedes"] = std::move(dots);
+    }
     changes.push_back(std::move(change));
   }
   if (!reader.status()) return reader.status().error();
-  const Json all = {{"object", event.subject}, {"changes", std::move(changes)}};
+  Json all = {{"object", event.subject}, {"changes", std::move(changes)}};
+  if (detail != Detail::all) all[abridged_key] = true;
   return all.dump(-1, ' ', false, Json::error_handler_t::replace);
+}
+
+}  // namespace
+
+// A dot is three bytes in a payload and seventy as text: one event may say what no broker takes as one record.
+Result<std::string> change_json(const RunStream& of, const Event& event) {
+  for (const Detail detail : {Detail::all, Detail::values, Detail::paths}) {
+    auto json = change_json(of, event, detail);
+    if (!json || json->size() <= kafka_change_json_bytes_max) return json;
+  }
+  return change_json(of, event, Detail::none);
 }
 
 std::string_view kafka_topic_suffix(KafkaTopic topic) {
@@ -108,7 +146,7 @@ KafkaTopic kafka_topic(Stream stream) {
 }
 
 void append_rfc3339(std::int64_t unix_ms, std::string& out) {
-  unix_ms = std::clamp<std::int64_t>(unix_ms, 0, 253'402'300'799'999);
+  unix_ms = std::clamp<std::int64_t>(unix_ms, 0, rfc3339_ms_max);
   const std::time_t second = static_cast<std::time_t>(unix_ms / 1000);
   std::tm utc{};
   gmtime_r(&second, &utc);
@@ -129,8 +167,17 @@ CloudEventHeaders::CloudEventHeaders(const RunStream& of, std::string_view trust
   id_prefix_ = id_.size();
 }
 
-const std::vector<CloudEventHeaders::Header>& CloudEventHeaders::of(const Event& event, std::uint64_t seq,
-                                                                    bool backfill) {
+// Whether the row follows from headers, key and payload.
+bool CloudEventHeaders::tells(const Event& event, std::string_view row) {
+  if (event.time.unix_ms() > rfc3339_ms_max) return false;
+  again_.clear();
+  if (!encode_row(event, again_)) return false;
+  RowReader reader(again_);
+  return reader.next() == row;
+}
+
+const std::vector<CloudEventHeaders::Header>& CloudEventHeaders::of(const Event& event, std::string_view row,
+                                                                    std::uint64_t seq, bool backfill) {
   char digits[20];
   const auto end = std::to_chars(digits, digits + sizeof digits, seq).ptr;
   id_.resize(id_prefix_);
@@ -171,11 +218,17 @@ const std::vector<CloudEventHeaders::Header>& CloudEventHeaders::of(const Event&
   if (const auto tick = event.time.value & 0xffff; tick != 0) headers_.push_back({"ce_tick", in_decimal(tick, tick_)});
   if (event.clock != ClockClass::synced) headers_.push_back({"ce_clock", name_of(event.clock)});
   if (event.retained) headers_.push_back({"ce_retained", "true"});
+  if (!event.device.empty() && event.device == (event.subject.empty() ? std::string_view(node_) : event.subject))
+    headers_.push_back({"ce_device", event.device});
   if (!event.deps.empty()) {
     deps_ = to_hex(event.deps);
     headers_.push_back({"ce_deps", deps_});
   }
-  if (event.kind == Kind::change) headers_.push_back({payload_header, event.payload});
+  const bool told = tells(event, row);
+  if (!told) headers_.push_back({row_header, row});
+  if (event.kind != Kind::change) return headers_;
+  if (!event.content_type.empty()) headers_.push_back({"ce_payloadtype", event.content_type});
+  if (told) headers_.push_back({payload_header, event.payload});
   return headers_;
 }
 

@@ -371,7 +371,7 @@ KafkaVerdict Shard::produce_chunk(Batch& batch, std::size_t index) {
     const auto event = decode_row(row);
     if (!event) return recycle("seq " + std::to_string(seq) + ": " + event.error().detail);
     const bool backfill = event->time.unix_ms() + options_.backfill_after_ms < unix_ms_;
-    const auto& list = headers->of(*event, seq, backfill);
+    const auto& list = headers->of(*event, row, seq, backfill);
     rd_kafka_headers_t* carried = rd_kafka_headers_new(list.size());
     for (const auto& header : list) {
       rd_kafka_header_add(carried, header.name.data(), static_cast<ssize_t>(header.name.size()), header.value.data(),

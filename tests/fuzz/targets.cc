@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "cloudsync/hub/cloud_event.h"
 #include "crdt/document.h"
 #include "crdt/received_context.h"
 #include "crdt/register.h"
@@ -256,6 +257,33 @@ void twin_value(std::string_view bytes) {
   if (auto canonical = canonical_json(bytes)) LANDFALL_CHECK(canonical_json(*canonical).value() == *canonical);
 }
 
+// "name: value" lines, an empty one, the key's line, the value. What is read is written, and read again, as the same row.
+void kafka_record(std::string_view bytes) {
+  const auto line = [&] {
+    const auto end = bytes.find('\n');
+    const auto text = bytes.substr(0, end);
+    bytes.remove_prefix(end == std::string_view::npos ? bytes.size() : end + 1);
+    return text;
+  };
+  RecordHeaders headers;
+  for (auto text = line(); !text.empty(); text = line()) {
+    const auto colon = text.find(": ");
+    if (colon != std::string_view::npos) headers.emplace_back(text.substr(0, colon), text.substr(colon + 2));
+  }
+  const auto key = line();
+  const auto read = read_record(key, bytes, headers);
+  if (!read) return;
+  RowReader rows(read->row);
+  const std::string_view row = rows.next();
+  const auto event = decode_row(row);
+  LANDFALL_CHECK(event.ok() && rows.next().empty());
+  CloudEventHeaders carried(read->of, "landfall");
+  RecordHeaders written;
+  for (const auto& header : carried.of(*event, row, read->seq, false)) written.emplace_back(header.name, header.value);
+  const auto again = read_record(carried.key(*event), carried.value(*event), written);
+  LANDFALL_CHECK(again.ok() && again->of == read->of && again->seq == read->seq && again->row == read->row);
+}
+
 constexpr Target all[] = {
     {"row", row},
     {"rows", rows},
@@ -285,6 +313,7 @@ constexpr Target all[] = {
     {"kubeedge_topic", kubeedge_topic},
     {"kubeedge_message", kubeedge_message},
     {"kubeedge_import", kubeedge_import},
+    {"kafka_record", kafka_record},
 };
 
 }  // namespace
