@@ -27,13 +27,14 @@ struct ProjectorOptions {
   std::function<const ReceivedContext&()> committed;  // what Kafka has of the events
 };
 
-// Keeps the compacted topics: the newest state of each twin, alarm and document as one record. An object is shown once
-// every event that its live state came from is committed, so that a reader never sees a state whose cause is not there.
+// Keeps the compacted topics: the newest state of each twin, alarm and document as one record, a tombstone where it is
+// gone. An object is shown once every event that changed it is committed, so that a reader never sees a state whose cause
+// is not there.
 //
-// The records are the state, not its history: each may be written more than once, the last is right. What was written is
-// remembered by the received context it was made from ("x/projected"); after a crash in between, all are written again.
-// An idempotent producer writes them without blocking; loop thread only. The loop, the log and what `options` call must
-// outlive it.
+// The records are the state, not its history: each may be written more than once, the last is right. What was delivered is
+// remembered as a received context ("x/projected"); after a stop, a crash or a failed delivery all objects that events
+// beyond it changed are written again. An idempotent producer writes without blocking; loop thread only. The loop, the log
+// and what `options` call must outlive it.
 class StateProjector {
  public:
   static Result<std::unique_ptr<StateProjector>> create(Loop& loop, Log& log, ProjectorOptions options);
@@ -42,6 +43,7 @@ class StateProjector {
   void committed_advanced();  // more of committed()
   std::size_t waiting() const;
   std::uint64_t written() const;
+  std::string last_error() const;  // a record that was refused, or why nothing is delivered; empty where all is well
 
  private:
   struct State;

@@ -6,14 +6,16 @@
 #include <memory>
 
 #include "cloudsync/hub/cloud_event.h"
+#include "schemas/limits.h"
 
 namespace landfall {
 namespace {
 
 struct Topic {
   std::string name;
-  bool compacted;
+  bool compacted = false;
   bool kept = false;     // not deleted by age: what state is made of
+  bool large = false;    // a record is a whole document, which no broker takes by default
   bool counted = false;  // its partitions must be as many as the shards
 };
 
@@ -22,11 +24,11 @@ std::vector<Topic> topics_of(const std::string& prefix) {
   for (std::size_t i = 0; i < kafka_topic_count; ++i) {
     const auto topic = static_cast<KafkaTopic>(i);
     const bool passes = topic == KafkaTopic::telemetry || topic == KafkaTopic::blobs;
-    topics.push_back({prefix + "." + std::string(kafka_topic_suffix(topic)), false, !passes});
+    topics.push_back({.name = prefix + "." + std::string(kafka_topic_suffix(topic)), .kept = !passes});
   }
   for (std::size_t i = 0; i < state_topic_count; ++i)
-    topics.push_back({state_topic(prefix, static_cast<StateTopic>(i)), true});
-  topics.push_back({progress_topic(prefix), true, false, true});
+    topics.push_back({.name = state_topic(prefix, static_cast<StateTopic>(i)), .compacted = true, .large = true});
+  topics.push_back({.name = progress_topic(prefix), .compacted = true, .counted = true});
   return topics;
 }
 
@@ -41,8 +43,9 @@ Error refused(const Topic& topic, const TopicPlan& plan, const std::string& why)
           ", and this hub may Describe, Read and Write it; an operator can run: kafka-topics.sh --bootstrap-server " +
           plan.bootstrap + " --create --topic " + topic.name + " --partitions " + partitions +
           (replicas.empty() ? "" : " --replication-factor " + replicas) +
+          (topic.large ? " --config max.message.bytes=" + std::to_string(kafka_state_bytes_max) : "") +
           (topic.compacted ? " --config cleanup.policy=compact"
-           : topic.kept    ? " --config retention.ms=-1"
+           : topic.kept    ? " --config retention.ms=-1 --config retention.bytes=-1"
                            : "")};
 }
 
@@ -75,6 +78,9 @@ Status create(rd_kafka_t* client, const Topic& topic, const TopicPlan& plan) {
   const std::unique_ptr<rd_kafka_NewTopic_t, void (*)(rd_kafka_NewTopic_t*)> owned(wanted, rd_kafka_NewTopic_destroy);
   if (topic.compacted) rd_kafka_NewTopic_set_config(wanted, "cleanup.policy", "compact");
   if (topic.kept) rd_kafka_NewTopic_set_config(wanted, "retention.ms", "-1");
+  if (topic.kept) rd_kafka_NewTopic_set_config(wanted, "retention.bytes", "-1");
+  const std::string large = std::to_string(kafka_state_bytes_max);
+  if (topic.large) rd_kafka_NewTopic_set_config(wanted, "max.message.bytes", large.c_str());
   // Three replicas promise nothing while one of them may acknowledge alone.
   if (plan.replication >= 3) rd_kafka_NewTopic_set_config(wanted, "min.insync.replicas", "2");
 

@@ -44,7 +44,7 @@ int partitions_of(rd_kafka_t* consumer, rd_kafka_topic_t* topic) {
 }
 
 TopicRecord copy(const rd_kafka_message_t& message, const std::string& topic) {
-  TopicRecord record{topic, message.partition, message.offset, {}, {}, {}};
+  TopicRecord record{topic, message.partition, message.offset, {}, {}, {}, message.payload == nullptr};
   record.key.assign(static_cast<const char*>(message.key), message.key_len);
   record.value.assign(static_cast<const char*>(message.payload), message.len);
   rd_kafka_headers_t* headers = nullptr;
@@ -89,6 +89,41 @@ std::vector<TopicRecord> read_topics(const std::string& bootstrap, const std::st
     }
   }
   return records;
+}
+
+std::string topic_setting(const std::string& bootstrap, const std::string& topic, const std::string& name) {
+  const auto client = open_consumer(bootstrap, true);
+  const Handle<rd_kafka_queue_t, rd_kafka_queue_destroy> queue(rd_kafka_queue_new(client.get()));
+  rd_kafka_ConfigResource_t* asked = rd_kafka_ConfigResource_new(RD_KAFKA_RESOURCE_TOPIC, topic.c_str());
+  rd_kafka_DescribeConfigs(client.get(), &asked, 1, nullptr, queue.get());
+  rd_kafka_ConfigResource_destroy(asked);
+  const Handle<rd_kafka_event_t, rd_kafka_event_destroy> event(rd_kafka_queue_poll(queue.get(), 20000));
+  if (!event || rd_kafka_event_error(event.get()) != RD_KAFKA_RESP_ERR_NO_ERROR)
+    throw std::runtime_error(topic + ": no settings");
+  std::size_t count = 0;
+  const auto* result = rd_kafka_event_DescribeConfigs_result(event.get());
+  const rd_kafka_ConfigResource_t** resources = rd_kafka_DescribeConfigs_result_resources(result, &count);
+  if (count != 1) throw std::runtime_error(topic + ": not there");
+  const rd_kafka_ConfigEntry_t** entries = rd_kafka_ConfigResource_configs(resources[0], &count);
+  for (std::size_t i = 0; i < count; ++i) {
+    if (rd_kafka_ConfigEntry_name(entries[i]) == name) return rd_kafka_ConfigEntry_value(entries[i]);
+  }
+  throw std::runtime_error(topic + " has no setting " + name);
+}
+
+void delete_records(const std::string& bootstrap, const std::string& topic, std::int32_t partition,
+                    std::int64_t offset) {
+  const auto client = open_consumer(bootstrap, true);
+  const Handle<rd_kafka_queue_t, rd_kafka_queue_destroy> queue(rd_kafka_queue_new(client.get()));
+  const Handle<rd_kafka_topic_partition_list_t, rd_kafka_topic_partition_list_destroy> before(
+      rd_kafka_topic_partition_list_new(1));
+  rd_kafka_topic_partition_list_add(before.get(), topic.c_str(), partition)->offset = offset;
+  rd_kafka_DeleteRecords_t* asked = rd_kafka_DeleteRecords_new(before.get());
+  rd_kafka_DeleteRecords(client.get(), &asked, 1, nullptr, queue.get());
+  rd_kafka_DeleteRecords_destroy(asked);
+  const Handle<rd_kafka_event_t, rd_kafka_event_destroy> event(rd_kafka_queue_poll(queue.get(), 20000));
+  if (!event || rd_kafka_event_error(event.get()) != RD_KAFKA_RESP_ERR_NO_ERROR)
+    throw std::runtime_error(topic + ": records were not deleted");
 }
 
 TopicContents check_topics(const std::string& bootstrap, const std::string& prefix) {
