@@ -60,7 +60,7 @@ const std::vector<ThirdParty> third_party = {
     {"spdlog/", {"edgeruntime/", "tools/landfall/"}},
     {"prometheus/", {"edgeruntime/"}},
     {"CLI/", {"tools/landfall/"}},
-    {"yaml-cpp/", {"devicetwin/kubeedge_yaml.cc", "tests/cli/open_api.h"}},
+    {"yaml-cpp/", {"devicetwin/kubeedge_yaml.cc", "tests/cli/open_api.h", "tests/hub/"}},
     {"nlohmann/",
      {"schemas/", "crdt/document", "devicetwin/", "edgeruntime/", "tools/landfall/", "cloudsync/hub/", "tests/"}},
     {"gtest/", {"tests/"}},
