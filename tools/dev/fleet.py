@@ -295,7 +295,7 @@ class Fleet:
             raise Failure(f"kcat {topic}: {done.stderr.decode(errors='replace')}")
         records = []
         for line in done.stdout.splitlines():
-            raw = json.loads(line)
+            raw = json.loads(line.decode(errors="replace"), strict=False)  # landfall-payload is no text
             pairs = raw.get("headers") or []
             records.append({"key": raw.get("key"), "value": raw.get("payload"), "partition": raw["partition"],
                             "offset": raw["offset"], "headers": dict(zip(pairs[::2], pairs[1::2]))})
