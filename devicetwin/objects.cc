@@ -8,9 +8,7 @@ std::string version_of(std::string_view object, const Entries& entries) {
   return to_hex(object_digest(object, entries)).substr(0, 32);
 }
 
-Objects::Objects(Log& log, Settle settle) : log_(log), settle_(std::move(settle)) {
-  if (!settle_) settle_ = [](const Dot&, std::function<void(Status)> settled) { settled(ok()); };
-}
+Objects::Objects(Log& log, Settle settle) : log_(log), settle_(std::move(settle)) {}
 Objects::~Objects() { *alive_ = false; }
 
 void Objects::change(Change change, OnWritten done) {
@@ -75,10 +73,25 @@ void Objects::finish(const Name& name, OnWritten done, Result<Written> result) {
     begin(name);
   }
   if (!*alive) return;
-  if (!result || result->dots.empty()) return done(std::move(result));
-  settle_(result->dots.back(), [done = std::move(done), result](const Status& settled) {
-    done(settled ? result : Result<Written>(settled.error()));
+  if (!result || !settle_) return done(std::move(result));
+  // Who asks for what is there already must not hear that it is done before the one who wrote it.
+  const auto dot = result->dots.empty() ? last_own(name) : result->dots.back();
+  if (!dot) return done(std::move(result));
+  settle_(*dot, [done = std::move(done), result](const Status& settled) {
+    if (settled) return done(result);
+    done(Error{settled.error().code, settled.error().detail + "; its version is \"" + result->version + "\""});
   });
+}
+
+// The newest live write of this node.
+std::optional<Dot> Objects::last_own(const Name& name) const {
+  std::optional<Dot> last;
+  const auto now = log_.state(name.first, name.second);
+  if (!now) return last;
+  for (const Entry& entry : *now) {
+    if (entry.dot.run.node == log_.run().node && (!last || *last < entry.dot)) last = entry.dot;
+  }
+  return last;
 }
 
 }  // namespace landfall

@@ -4,6 +4,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -30,7 +31,7 @@ std::string version_of(std::string_view object, const Entries& entries);
 class Objects {
  public:
   // Calls back once the event at `dot` may be called done. Unset: it is when it is A1. A hub whose log is Kafka waits for
-  // A2. May call back at once.
+  // A2. May call back at once. An error does not undo the event: it is A1, and the caller is told its version.
   using Settle = std::function<void(const Dot& dot, std::function<void(Status)> settled)>;
   explicit Objects(Log& log, Settle settle = {});
   ~Objects();
@@ -61,6 +62,7 @@ class Objects {
   using Name = std::pair<Stream, std::string>;
   void begin(const Name& name);
   void finish(const Name& name, OnWritten done, Result<Written> result);
+  std::optional<Dot> last_own(const Name& name) const;
 
   Log& log_;
   Settle settle_;
