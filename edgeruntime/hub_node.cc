@@ -5,16 +5,22 @@
 #include <spdlog/spdlog.h>
 
 #include "cloudsync/hub/kafka_writer.h"
+#include "cloudsync/hub/progress.h"
 #include "cloudsync/hub/state_projector.h"
 #include "edgeruntime/enrolment.h"
 #include "edgeruntime/node.h"
 #include "edgeruntime/node_body.h"
+#include "edgeruntime/state_json.h"
 #include "schemas/limits.h"
 
 namespace landfall {
 namespace {
 
 constexpr Duration watch_kafka_every = std::chrono::seconds(5);
+// Sessions wait for what Kafka has, so that no edge sends it again; without a broker they begin all the same.
+constexpr Duration links_wait = std::chrono::seconds(10);
+// Before the API gives up (HttpApiOptions::answer_within): who wrote is told what became of it.
+constexpr Duration settle_wait = std::chrono::seconds(8);
 constexpr std::int64_t renew_before_ms = 30LL * 24 * 3600 * 1000;
 
 // A link is a descriptor, and most systems begin with 1,024 of them: beyond, not even RocksDB could open its files.
@@ -104,6 +110,7 @@ class HubNode final : public NodeBody {
     options.shards = static_cast<std::uint32_t>(config_.kafka.shards);
     options.replication = config_.kafka.replication == 0 ? -1 : static_cast<int>(config_.kafka.replication);
     options.extra = config_.kafka.options;
+    options.on_whole = [this](const Rebuilt& rebuilt) { on_whole(rebuilt); };
     kafka_ = KafkaWriter::create(loop_, *log_, std::move(options));
   }
 
@@ -147,14 +154,9 @@ class HubNode final : public NodeBody {
     if (kafka_) {
       kafka_->start(
           [this](const Status& started) {
-            if (!started) kafka_refusal_ = started.error().detail;
-            auto opened = started ? open_projector() : started;
-            if (started && !opened) kafka_refusal_ = opened.error().detail;
-            if (opened) {
-              spdlog::info("event=kafka_ready bootstrap={}", config_.kafka.bootstrap);
-            } else {
-              spdlog::error("event=kafka_refused reason=\"{}\"", kafka_refusal_);
-            }
+            if (started) return spdlog::info("event=kafka_ready bootstrap={}", config_.kafka.bootstrap);
+            refuse_kafka(started.error());
+            start_links();
           },
           [this](const RunStream& of) {
             replicator_->committed_advanced(of);
@@ -162,14 +164,61 @@ class HubNode final : public NodeBody {
             if (projector_) projector_->committed_advanced();
           });
       kafka_watch_ = loop_.after(watch_kafka_every, [this] { watch_kafka(); });
+      links_wait_ = loop_.after(links_wait, [this] {
+        if (!kafka_->status().rebuilding) start_links();
+      });
+    } else {
+      start_links();
     }
-    replicator_->start();
     renew_daily();
+  }
+
+  void start_links() {
+    if (std::exchange(links_begun_, true)) return;
+    replicator_->start();
     spdlog::info("event=listening address={} advertise={}{}", config_.listen, config_.advertise,
                  network_->held() ? " held=true" : "");
   }
 
-  void stop_parts() override { replicator_->stop(); }
+  void refuse_kafka(const Error& why) {
+    kafka_refusal_ = why.detail;
+    spdlog::error("event=kafka_refused reason=\"{}\"", kafka_refusal_);
+  }
+
+  // The log has all that Kafka had of it: its state may be shown, and changed.
+  void on_whole(const Rebuilt& rebuilt) {
+    whole_ = true;
+    rebuilt_ = rebuilt;
+    if (rebuilt.streams > 0)
+      spdlog::info("event=rebuilt_from_kafka streams={} events={}", rebuilt.streams, rebuilt.events);
+    for (const auto& [of, why] : rebuilt.refused) {
+      const std::string name = progress_key(of);
+      spdlog::error("event=rebuild_refused of={} reason=\"{}\"", name, why.detail);
+      audit(json_text({{"audit", "rebuild_refused"}, {"of", name}, {"reason", why.detail}}));
+    }
+    for (const RunStream& of : rebuilt.gone)
+      spdlog::warn("event=rebuild_incomplete of={} reason=\"kafka has not all of it any more\"", progress_key(of));
+    if (Status opened = open_projector(); !opened) refuse_kafka(opened.error());
+    start_links();
+  }
+
+  std::optional<std::string> not_yet(bool to_change) const override {
+    if (!kafka_ || whole_) return std::nullopt;
+    const auto kafka = kafka_->status();
+    if (kafka.rebuilding) {
+      return "this hub reads back from Kafka what its log lacks, " + std::to_string(kafka.rebuilt_events) + " of " +
+             std::to_string(kafka.rebuild_events) + " events so far: ask again";
+    }
+    if (!to_change) return std::nullopt;
+    if (!kafka_refusal_.empty()) return "kafka: " + kafka_refusal_ + "; nothing was written";
+    return "Kafka at " + config_.kafka.bootstrap +
+           " has not said yet what is committed there, and this hub has just started: nothing was written, ask again";
+  }
+
+  void stop_parts() override {
+    links_begun_ = true;  // none from here on
+    replicator_->stop();
+  }
 
   bool stopped() const override {
     const auto peers = replicator_->peers();
@@ -178,6 +227,9 @@ class HubNode final : public NodeBody {
 
   void close_parts() override {
     loop_.cancel(kafka_watch_);
+    loop_.cancel(links_wait_);
+    for (const auto& [dot, waiting] : unsettled_) loop_.cancel(waiting.late);
+    unsettled_.clear();
     projector_.reset();
     kafka_.reset();
     replicator_.reset();
@@ -195,7 +247,10 @@ class HubNode final : public NodeBody {
   // A line when Kafka goes and one when it is back.
   void watch_kafka() {
     kafka_watch_ = loop_.after(watch_kafka_every, [this] { watch_kafka(); });
-    const auto trouble = kafka_trouble(kafka_->status());
+    const auto kafka = kafka_->status();
+    if (kafka.rebuilding)
+      spdlog::info("event=rebuilding_from_kafka events={} of={}", kafka.rebuilt_events, kafka.rebuild_events);
+    const auto trouble = kafka_trouble(kafka);
     if (trouble.empty() == !kafka_away_) return;
     kafka_away_ = !trouble.empty();
     if (kafka_away_) {
@@ -212,22 +267,31 @@ class HubNode final : public NodeBody {
     return {[](const std::string&) { return false; }, [](const CommandView&) {}};
   }
 
-  // With Kafka a write ashore is done once Kafka has it (A2).
+  // With Kafka a write ashore is done once Kafka has it (A2). While Kafka is away the writer hears that his event stands.
   Objects::Settle settle() override {
     if (config_.kafka.bootstrap.empty()) return {};
     return [this](const Dot& dot, std::function<void(Status)> settled) {
       if (kafka_ && kafka_->committed().contains(dot)) return settled(ok());
-      unsettled_.emplace(dot, std::move(settled));
+      const auto at = unsettled_.emplace(dot, Unsettled{std::move(settled), 0});
+      at->second.late = loop_.after(settle_wait, [this, at] {
+        const auto late = std::move(at->second.settled);
+        const std::string name = to_string(at->first);
+        unsettled_.erase(at);
+        late(Error{Code::unavailable, "event " + name +
+                                          " is durable at this hub (A1) and not committed in Kafka yet, which gets it "
+                                          "once it answers: do not write it again"});
+      });
     };
   }
   void settle_committed(const RunStream& of) {
-    if (unsettled_.empty() || of.run != log_->run()) return;
+    if (unsettled_.empty() || of.run.node != log_->run().node) return;
     for (auto at = unsettled_.begin(); at != unsettled_.end();) {
       if (!kafka_->committed().contains(at->first)) {
         ++at;
         continue;
       }
-      auto settled = std::move(at->second);
+      loop_.cancel(at->second.late);
+      const auto settled = std::move(at->second.settled);
       at = unsettled_.erase(at);
       settled(ok());
     }
@@ -249,10 +313,19 @@ class HubNode final : public NodeBody {
         {"committed_events_total", "Events committed in Kafka.", static_cast<double>(kafka.committed_events), true},
         {"transactions_total", "Transactions committed.", static_cast<double>(kafka.transactions), true},
         {"recycles_total", "Producers given up after an indefinite result.", static_cast<double>(kafka.recycles), true},
+        {"rebuilding", "1 while events are read back from Kafka.", static_cast<double>(kafka.rebuilding)},
+        {"rebuilt_events", "Events read back from Kafka at the start.", static_cast<double>(kafka.rebuilt_events)},
         {"stuck_total", "Shard threads given up by the watchdog.", static_cast<double>(kafka.stuck), true},
     };
     if (!kafka_refusal_.empty()) status.reasons.push_back("kafka: " + kafka_refusal_);
     if (const auto trouble = kafka_trouble(kafka); !trouble.empty()) status.reasons.push_back("kafka: " + trouble);
+    if (kafka.rebuilding)
+      status.reasons.push_back("kafka: reading back what the log lacks, " + std::to_string(kafka.rebuilt_events) +
+                               " of " + std::to_string(kafka.rebuild_events) + " events");
+    if (!rebuilt_.refused.empty())
+      status.reasons.push_back("kafka: not read back: " + rebuilt_.refused.front().second.detail);
+    if (projector_ && !projector_->last_error().empty())
+      status.reasons.push_back("kafka: state topics: " + projector_->last_error());
     if (kafka.shards_fenced > 0)
       status.reasons.push_back("kafka: another hub has taken shards of this one: end it, or this one");
     if (!kafka.forks.empty())
@@ -267,9 +340,14 @@ class HubNode final : public NodeBody {
   std::unique_ptr<KafkaWriter> kafka_;
   std::unique_ptr<StateProjector> projector_;
   std::string kafka_refusal_;
-  std::multimap<Dot, std::function<void(Status)>> unsettled_;  // our own writes on their way to Kafka
-  Loop::Timer kafka_watch_ = 0;
-  bool kafka_away_ = false;
+  struct Unsettled {
+    std::function<void(Status)> settled;
+    Loop::Timer late;
+  };
+  std::multimap<Dot, Unsettled> unsettled_;  // our own writes on their way to Kafka
+  Loop::Timer kafka_watch_ = 0, links_wait_ = 0;
+  bool kafka_away_ = false, whole_ = false, links_begun_ = false;
+  Rebuilt rebuilt_;
 };
 
 }  // namespace

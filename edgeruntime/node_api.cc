@@ -73,6 +73,7 @@ void NodeBody::answer(const ApiRequest& request, HttpApi::Reply reply) {
   if (StateApi::handles(request.path)) {
     if (stopping_ && request.method != "GET")
       return reply(problem(503, "Stopping", "the node is stopping: ask again once it runs"));
+    if (const auto why = not_yet(request.method != "GET")) return reply(problem(503, "Not yet", *why));
     return meaning_->api.answer(request, std::move(reply));
   }
   std::string allowed;

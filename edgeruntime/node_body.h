@@ -55,6 +55,8 @@ class NodeBody {
   // What the role makes of state: the layer it writes, when its writes are done, which commands it sends.
   virtual Layer layer() const = 0;
   virtual Objects::Settle settle() { return {}; }
+  // Why state is not to be read, or changed, yet; none where it is.
+  virtual std::optional<std::string> not_yet([[maybe_unused]] bool to_change) const { return std::nullopt; }
   virtual Commands::Options command_options() = 0;
 
   // An event in the log of what this node refused, or found; `what` is a JSON object with the key "audit". At most

@@ -120,9 +120,10 @@ Result<KafkaClient> make_consumer(const std::string& bootstrap, const KafkaSetti
                            "queue.buffering.max.kbytes", "queue.buffering.max.messages", "queue.buffering.max.ms"}) {
     ours.erase(name);
   }
-  return make_client(RD_KAFKA_CONSUMER, bootstrap,
-                     {{"fetch.wait.max.ms", "50"}, {"queued.max.messages.kbytes", "4096"}}, ours,
-                     {{"isolation.level", "read_committed"}, {"enable.partition.eof", "true"}}, talk);
+  return make_client(
+      RD_KAFKA_CONSUMER, bootstrap, {{"fetch.wait.max.ms", "50"}, {"queued.max.messages.kbytes", "4096"}}, ours,
+      {{"isolation.level", "read_committed"}, {"enable.partition.eof", "true"}, {"auto.offset.reset", "earliest"}},
+      talk);
 }
 
 KafkaVerdict judge(rd_kafka_s* client, rd_kafka_error_s* error) {

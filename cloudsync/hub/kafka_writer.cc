@@ -9,6 +9,7 @@
 #include <thread>
 
 #include "cloudsync/hub/kafka_client.h"
+#include "cloudsync/hub/rebuild.h"
 #include "cloudsync/hub/shard.h"
 #include "cloudsync/hub/topics.h"
 #include "schemas/limits.h"
@@ -69,6 +70,7 @@ class Writer final : public KafkaWriter {
   }
 
   ~Writer() override {
+    rebuild_.reset();
     if (subscription_) log_.unsubscribe(*subscription_);
     loop_.cancel(watchdog_);
     // All at once, then each: they end their transactions side by side.
@@ -110,6 +112,7 @@ class Writer final : public KafkaWriter {
     std::shared_ptr<Shard> shard;
     std::uint64_t generation = 0;  // 0: not owned yet
     bool connected = false, fenced = false, pump_posted = false;
+    bool heard = false;  // its progress was read once
     std::string last_error;
     std::map<RunStream, Cursor> cursors;
     std::deque<RunStream> urgent, bulk;  // with more to read; bulk in turn
@@ -127,6 +130,7 @@ class Writer final : public KafkaWriter {
   bool feed_some(Lane& lane, const RunStream& of, Cursor& cursor);
   void commit(const RunStream& of, std::uint64_t last, std::vector<RunStream>& advanced);
   void watch();
+  void look_for_lack(Lane& lane, const ShardProgress& progress);
 
   Loop& loop_;
   Log& log_;
@@ -141,6 +145,9 @@ class Writer final : public KafkaWriter {
   std::optional<Log::Subscription> subscription_;
   Loop::Timer watchdog_ = 0;
   ReceivedContext committed_;
+  std::map<RunStream, Progress> lacking_;  // at the start
+  std::unique_ptr<Rebuild> rebuild_;
+  bool whole_ = false;
   std::uint64_t committed_events_ = 0, transactions_ = 0, recycles_ = 0, stuck_ = 0;
   std::shared_ptr<int> alive_;  // posted functions look whether it is still there
 };
@@ -235,6 +242,25 @@ void Writer::on_ready(std::uint32_t index, std::uint64_t generation, const Shard
   }
   pump_later(index);
   for (const RunStream& of : advanced) on_committed_(of);
+  look_for_lack(lane, progress);
+}
+
+// Once, when every shard has said what Kafka has: what is not here is read back.
+void Writer::look_for_lack(Lane& lane, const ShardProgress& progress) {
+  if (std::exchange(lane.heard, true)) return;
+  for (const auto& [of, at] : progress.streams) {
+    if (at.last > 0 && is_kept(of.stream) && !log_.received().contains(of, 1, at.last)) lacking_.emplace(of, at);
+  }
+  if (!std::ranges::all_of(lanes_, &Lane::heard)) return;
+  const auto whole = [this](const Rebuilt& rebuilt) {
+    whole_ = true;
+    if (options_.on_whole) options_.on_whole(rebuilt);
+  };
+  if (lacking_.empty()) return whole({});
+  rebuild_ = std::make_unique<Rebuild>(
+      loop_, log_,
+      RebuildOptions{options_.bootstrap, options_.topic_prefix, options_.shards, options_.extra, std::move(lacking_)},
+      whole);
 }
 
 void Writer::commit(const RunStream& of, std::uint64_t last, std::vector<RunStream>& advanced) {
@@ -351,6 +377,12 @@ KafkaStatus Writer::status() const {
       const std::uint64_t here = log_.received().max(of), there = committed_.base(of);
       if (here > there) status.backlog_events += here - there;
     }
+  }
+  if (rebuild_) {
+    status.rebuilding = !whole_;
+    status.rebuilt_events = rebuild_->events();
+    status.rebuild_events = rebuild_->wanted();
+    if (const auto trouble = rebuild_->trouble(); !whole_ && !trouble.empty()) status.last_error = trouble;
   }
   status.committed_events = committed_events_;
   status.transactions = transactions_;

@@ -15,6 +15,14 @@
 
 namespace landfall {
 
+// What became of the events that Kafka has and the log had not, at the start.
+struct Rebuilt {
+  std::uint64_t streams = 0, events = 0;  // (run, stream)s made whole, events stored
+  std::vector<std::pair<RunStream, Error>>
+      refused;                  // contradict the progress record, or the log: not taken, or not whole
+  std::vector<RunStream> gone;  // Kafka itself has them no more from the first event on
+};
+
 struct KafkaWriterOptions {
   std::string bootstrap;                  // host:port, host:port
   std::string trust_domain = "landfall";  // of ce_source
@@ -27,6 +35,9 @@ struct KafkaWriterOptions {
   Duration backfill_after = std::chrono::minutes(5);  // events older than this when written carry ce_backfill
   // The operator's own librdkafka settings: security, addresses, tuning. Those that the promise rests on are refused.
   std::map<std::string, std::string> extra;
+  // Runs once, when the log has all that Kafka is known to have in topics that are kept for ever (all but telemetry and
+  // blobs): at once where nothing lacked. Until then its state may be an old one. Never while no broker answers.
+  std::function<void(const Rebuilt&)> on_whole;
 };
 
 // What the writer is doing, for `status` and /metrics.
@@ -39,6 +50,8 @@ struct KafkaStatus {
   std::uint64_t committed_events = 0, transactions = 0;  // since start
   std::uint64_t recycles = 0;                            // producers given up after an indefinite result
   std::uint64_t stuck = 0;                               // shard threads given up by the watchdog
+  bool rebuilding = false;                               // events are being read back from Kafka
+  std::uint64_t rebuilt_events = 0, rebuild_events = 0;  // so far, of so many
   std::vector<RunStream> forks;                          // the log here contradicts what Kafka has: not written
 };
 
