@@ -13,7 +13,8 @@ constexpr Duration renewals_apart = std::chrono::hours(1);
 std::string hex(const NodeId& node) { return to_string(node); }
 
 // By the invite's key, as names may be given twice.
-std::string invite_key(const Peer& invite) { return "x/invite/" + hex(invite.node); }
+std::string invite_key(const std::string& id) { return "x/invite/" + id; }
+std::string invite_key(const Peer& invite) { return invite_key(hex(invite.node)); }
 
 }  // namespace
 
@@ -70,6 +71,7 @@ void EnrolmentDoor::record(Link& link, const NodeId& node, const std::string& cs
   const std::string payload = nlohmann::ordered_json{
       {"audit", "enrolled"},
       {"invite", invite.name},
+      {"invite_id", hex(invite.node)},
       {"node", hex(node)},
       {"name", asked_name}}.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace);
   append_audit(node, payload, {{invite_key(invite), hex(node)}},
@@ -121,6 +123,30 @@ void EnrolmentDoor::append_audit(const NodeId& node, const std::string& payload,
   audit.content_type = "application/json";
   audit.payload = payload;
   log_.append(Stream::control, {&audit, 1}, std::move(meta), std::move(done));
+}
+
+// What says that an invite is spent lies beside the log, and is not in what Kafka gives back of it.
+void EnrolmentDoor::recall(std::function<void(Status)> done) {
+  std::vector<Log::Meta> spent;
+  const auto look = [&](const Log::StoredChunk& stored) {
+    if (stored.header.of.stream != Stream::control || stored.header.of.run.node != log_.run().node) return true;
+    const auto chunk = decode_chunk(stored.bytes);
+    if (!chunk) return true;
+    RowReader rows(chunk->rows);
+    for (auto row = rows.next(); !row.empty(); row = rows.next()) {
+      const auto event = decode_row(row);
+      if (!event || event->kind != Kind::audit) continue;
+      const auto said = nlohmann::json::parse(event->payload, nullptr, false);
+      if (!said.is_object() || said.value("audit", nlohmann::json()) != "enrolled") continue;
+      const auto invite = said.value("invite_id", nlohmann::json()), node = said.value("node", nlohmann::json());
+      if (invite.is_string() && node.is_string()) {
+        spent.push_back({invite_key(invite.get<std::string>()), node.get<std::string>()});
+      }
+    }
+    return true;
+  };
+  const Status found = log_.find("node/", look);
+  log_.put_meta(std::move(spent), [done = std::move(done), found](const Status& put) { done(found ? put : found); });
 }
 
 void EnrolmentDoor::answer(Link& link, const std::string& csr_pem) {

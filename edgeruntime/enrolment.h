@@ -31,6 +31,8 @@ class EnrolmentDoor : public Network, private LinkUser {
       : loop_(loop), log_(log), network_(network), root_(std::move(root)) {}
 
   void start(LinkUser& user) override;
+  // After the log was read back from elsewhere: which invites are spent follows from its audit events. `done` on the loop.
+  void recall(std::function<void(Status)> done);
   void hold(bool held) override { network_.hold(held); }
   bool held() const override { return network_.held(); }
   Totals totals() const override { return network_.totals(); }

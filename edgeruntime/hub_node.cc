@@ -199,7 +199,11 @@ class HubNode final : public NodeBody {
     for (const RunStream& of : rebuilt.gone)
       spdlog::warn("event=rebuild_incomplete of={} reason=\"kafka has not all of it any more\"", progress_key(of));
     if (Status opened = open_projector(); !opened) refuse_kafka(opened.error());
-    start_links();
+    if (rebuilt.streams == 0) return start_links();
+    door_->recall([this](const Status& known) {
+      if (!known) return spdlog::error("event=invites_not_recalled reason=\"{}\"", known.error().detail);
+      start_links();
+    });
   }
 
   std::optional<std::string> not_yet(bool to_change) const override {

@@ -23,7 +23,7 @@ sys.path.insert(0, str(HERE))
 sys.path.insert(0, str(TOP / "tools/dev"))
 sys.dont_write_bytecode = True
 
-from fleet import Failure, Fleet, UnixConnection, need, wait_for  # noqa: E402
+from fleet import Failure, Fleet, Process, UnixConnection, free_port, need, wait_for  # noqa: E402
 
 TOPICS = ("control", "alarms", "twins", "documents", "telemetry")
 SHOWN = ("/v1/twins/valve", "/v1/documents/port/plan", "/v1/documents/ship/log", "/v1/documents/gone",
@@ -124,6 +124,17 @@ def write_everywhere(fleet, edge):
     both_agree(fleet, edge)
 
 
+def spent_invite_is_known(fleet):
+    """A second node with the first one's invite."""
+    thief = fleet.dir / "thief"
+    fleet.hub.cli("edge", "init", "--dir", thief, "--invite", fleet.dir / "ship.invite", "--name", "thief", "--mqtt-port",
+                  free_port(), "--websocket-port", free_port())
+    process = Process("thief", [fleet.landfall, "edge", "run", "--dir", thief], fleet.dir / "thief.log")
+    fleet.processes.append(process)
+    wait_for("the hub to refuse it", lambda: "is spent" in fleet.hub.process.log.read_text(), 30, [process])
+    process.stop()
+
+
 def disk_lost(fleet, edge):
     before = shown_by(fleet.hub)
     expect("a document that was deleted", before["/v1/documents/gone"][0], 404)
@@ -132,6 +143,7 @@ def disk_lost(fleet, edge):
     ask(fleet.hub, "DELETE", "/v1/documents/probe")
     for path, shown in shown_by(fleet.hub).items():
         expect(f"{path} after the loss", shown, before[path])
+    spent_invite_is_known(fleet)
     edge.wait("the link again", lambda status: status["link"]["connected"])
     put(edge, "/v1/documents/ship/log", {"crew": 13})
     wait_for("what the edge writes next", lambda: '"crew":13' in ask(fleet.hub, "GET", "/v1/documents/ship/log")[2].replace(" ", "") or None, 30)
