@@ -16,10 +16,7 @@ namespace landfall::test {
 // A node's log on a simulated machine.
 class SimSite {
  public:
-  SimSite(sim::Schedule& schedule, std::uint8_t number)
-      : schedule(schedule), loop(schedule), disk(loop), number_(number) {
-    open();
-  }
+  SimSite(sim::Schedule& its, std::uint8_t number) : schedule(its), loop(its), disk(loop), number_(number) { open(); }
 
   void open() {
     disk.boot(loop);

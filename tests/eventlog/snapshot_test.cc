@@ -446,7 +446,7 @@ TEST_F(SnapshotTest, RefusesAContextThatWouldPassItsBounds) {
   SnapshotManifest manifest;
   manifest.stream = stream;
   for (std::uint32_t i = 1; i <= 30'000; ++i) {
-    RunId run{{{3}}, i, i * 2654435761};
+    RunId run{{{3}}, i, i * 2654435761U};
     for (std::size_t byte = 1; byte < 5; ++byte)
       run.node.bytes[byte] = static_cast<std::uint8_t>(run.nonce >> 8 * (byte - 1));
     ASSERT_TRUE(manifest.received.add({run, stream}, 1, i).ok());
