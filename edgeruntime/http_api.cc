@@ -436,8 +436,8 @@ Result<ApiReply> call_api(const std::filesystem::path& socket, const ApiCall& ca
                  "the node in " + folder + " does not answer (" + httplib::to_string(result.error()) + ")"};
   }
   ApiReply reply{result->status, call.on_event ? streamed : result->body, result->get_header_value("Content-Type")};
-  for (const char* name : {"Allow", "WWW-Authenticate"}) {
-    if (result->has_header(name)) reply.headers[name] = result->get_header_value(name);
+  for (const char* header : {"Allow", "WWW-Authenticate"}) {
+    if (result->has_header(header)) reply.headers[header] = result->get_header_value(header);
   }
   auto tag = result->get_header_value("ETag");
   if (tag.size() > 2) reply.etag = tag.substr(1, tag.size() - 2);

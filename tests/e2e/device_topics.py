@@ -8,14 +8,11 @@ nothing. A command reaches its device, and what the device says of it reaches wh
 
     device_topics.py --build DIR [--keep]
 """
-import argparse
 import json
 import os
 import pathlib
-import shutil
 import signal
 import sys
-import tempfile
 import time
 
 HERE = pathlib.Path(__file__).resolve().parent
@@ -23,7 +20,8 @@ sys.path.insert(0, str(HERE))
 sys.path.insert(0, str(HERE.parents[1] / "tools/dev"))
 sys.dont_write_bytecode = True
 
-from fleet import Failure, Fleet, wait_for  # noqa: E402
+from fleet import Failure, wait_for  # noqa: E402
+from flow import run_flow  # noqa: E402
 from mqtt_client import MqttClient  # noqa: E402
 
 
@@ -170,24 +168,6 @@ def run(fleet):
     commands(fleet, edge)
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--build", required=True)
-    parser.add_argument("--keep", action="store_true", help="leave the folder of the run")
-    arguments = parser.parse_args()
-    folder = tempfile.mkdtemp(prefix="landfall-topics-")
-    try:
-        with Fleet(arguments.build, folder) as fleet:
-            run(fleet)
-    except Failure as failure:
-        print(failure, file=sys.stderr)
-        return 1
-    finally:
-        if not arguments.keep:
-            shutil.rmtree(folder, ignore_errors=True)
-    print("own topics: desired, brokers that forgot, alarms, commands: as promised")
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_flow(__doc__, "topics", run,
+                      "own topics: desired, brokers that forgot, alarms, commands: as promised"))

@@ -8,14 +8,12 @@ that contradicts its progress. A write while Kafka is away is answered with what
 
     hub_rebuild.py --build DIR [--keep]
 """
-import argparse
 import collections
 import json
 import pathlib
 import shutil
 import subprocess
 import sys
-import tempfile
 
 HERE = pathlib.Path(__file__).resolve().parent
 TOP = HERE.parents[1]
@@ -23,7 +21,8 @@ sys.path.insert(0, str(HERE))
 sys.path.insert(0, str(TOP / "tools/dev"))
 sys.dont_write_bytecode = True
 
-from fleet import Failure, Fleet, Process, UnixConnection, free_port, need, wait_for  # noqa: E402
+from fleet import Failure, Process, UnixConnection, free_port, wait_for  # noqa: E402
+from flow import run_flow  # noqa: E402
 
 TOPICS = ("control", "alarms", "twins", "documents", "telemetry")
 SHOWN = ("/v1/twins/valve", "/v1/documents/port/plan", "/v1/documents/ship/log", "/v1/documents/gone",
@@ -252,26 +251,7 @@ def run(fleet):
     topic_contradicts(fleet)
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--build", required=True)
-    parser.add_argument("--keep", action="store_true", help="leave the folder of the run")
-    arguments = parser.parse_args()
-    need("java")
-    need("kcat")
-    folder = tempfile.mkdtemp(prefix="landfall-rebuild-")
-    try:
-        with Fleet(arguments.build, folder, kafka=True) as fleet:
-            run(fleet)
-    except Failure as failure:
-        print(failure, file=sys.stderr)
-        return 1
-    finally:
-        if not arguments.keep:
-            shutil.rmtree(folder, ignore_errors=True)
-    print("a hub without its log, with an old one, without Kafka, with a topic that lies: as promised")
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_flow(__doc__, "rebuild", run,
+                      "a hub without its log, with an old one, without Kafka, with a topic that lies: as promised", kafka=True,
+                      needs=("java", "kcat")))

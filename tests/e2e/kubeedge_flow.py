@@ -8,12 +8,9 @@ over a link that was held. A killed edge costs no mapper its subscription, and n
 
     kubeedge_flow.py --build DIR [--keep]
 """
-import argparse
 import json
 import pathlib
-import shutil
 import sys
-import tempfile
 import time
 
 HERE = pathlib.Path(__file__).resolve().parent
@@ -21,7 +18,8 @@ sys.path.insert(0, str(HERE))
 sys.path.insert(0, str(HERE.parents[1] / "tools/dev"))
 sys.dont_write_bytecode = True
 
-from fleet import Failure, Fleet, UnixConnection, wait_for  # noqa: E402
+from fleet import Failure, UnixConnection, wait_for  # noqa: E402
+from flow import run_flow  # noqa: E402
 from mqtt_client import MqttClient  # noqa: E402
 
 DEVICES = """
@@ -246,24 +244,6 @@ def run(fleet):
     overrides(fleet, edge, mapper)
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--build", required=True)
-    parser.add_argument("--keep", action="store_true", help="leave the folder of the run")
-    arguments = parser.parse_args()
-    folder = tempfile.mkdtemp(prefix="landfall-kubeedge-")
-    try:
-        with Fleet(arguments.build, folder) as fleet:
-            run(fleet)
-    except Failure as failure:
-        print(failure, file=sys.stderr)
-        return 1
-    finally:
-        if not arguments.keep:
-            shutil.rmtree(folder, ignore_errors=True)
-    print("KubeEdge's flow: both forms, import, errors, overrides, a killed edge: as promised")
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_flow(__doc__, "kubeedge", run,
+                      "KubeEdge's flow: both forms, import, errors, overrides, a killed edge: as promised"))

@@ -7,7 +7,6 @@ answers its three questions.
 
     notebook_test.py --build DIR [--keep]
 """
-import argparse
 import fcntl
 import hashlib
 import json
@@ -16,7 +15,6 @@ import pathlib
 import shutil
 import subprocess
 import sys
-import tempfile
 import time
 
 HERE = pathlib.Path(__file__).resolve().parent
@@ -25,7 +23,8 @@ sys.path.insert(0, str(HERE))
 sys.path.insert(0, str(TOP / "tools/dev"))
 sys.dont_write_bytecode = True
 
-from fleet import Failure, Fleet, UnixConnection, need, wait_for  # noqa: E402
+from fleet import Failure, UnixConnection, wait_for  # noqa: E402
+from flow import run_flow  # noqa: E402
 from mqtt_client import MqttClient  # noqa: E402
 
 
@@ -67,7 +66,8 @@ def everything_is_in_kafka(fleet, edge):
     fleet.hub.wait("nothing waits for kafka", lambda status: status["kafka"]["backlog_events"] == 0)
 
 
-def run(fleet, python):
+def run(fleet):
+    python = python_with(TOP / "tools/notebook/requirements.txt")
     fleet.start_hub()
     edge = fleet.add_edge("ship")
     edge.wait("the link", lambda status: status["link"]["connected"])
@@ -126,26 +126,6 @@ def run(fleet, python):
         raise Failure("no tables without --json")
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--build", required=True)
-    parser.add_argument("--keep", action="store_true", help="leave the folder of the run")
-    arguments = parser.parse_args()
-    need("java")
-    folder = tempfile.mkdtemp(prefix="landfall-notebook-")
-    try:
-        python = python_with(TOP / "tools/notebook/requirements.txt")
-        with Fleet(arguments.build, folder, kafka=True) as fleet:
-            run(fleet, python)
-    except Failure as failure:
-        print(failure, file=sys.stderr)
-        return 1
-    finally:
-        if not arguments.keep:
-            shutil.rmtree(folder, ignore_errors=True)
-    print("fleet_questions.py: positions, alarms and set points as they were")
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_flow(__doc__, "notebook", run,
+                      "fleet_questions.py: positions, alarms and set points as they were", kafka=True, needs=("java",)))

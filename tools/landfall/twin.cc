@@ -143,7 +143,7 @@ void add_twin(CLI::App& program, int& exit_code) {
   };
   add("list", "Devices that have a twin.", "", none, [](const auto& t, const auto&) { return list(t); });
   add("show", "A device's twin, with what was not taken.", "valve", device, [](const auto& t, const auto& w) {
-    return ask_and_print(t, {"GET", path_of(w.device)}, [&](const Json& twin) { print_twin(twin, t.dir); });
+    return ask_and_print(t, {"GET", path_of(w.device)}, [&](const Json& shown) { print_twin(shown, t.dir); });
   });
   add("set", "Sets desired values: the cloud's ashore, an override aboard.", "valve opening=40",
       items("name=value", "Properties; a value is JSON, or else a text"),
