@@ -21,7 +21,7 @@ Error refused(std::string_view path, std::string_view why) {
 // Text from a writer, not from a replica: here limits hold.
 Result<Json> read(std::string_view text, bool is_patch) {
   if (text.size() > document_bytes_max) return refused("", "over 1048576 bytes");
-  if (nesting(text) > document_depth_max) return refused("", "deeper than 16 levels");
+  if (json_nesting(text) > document_depth_max) return refused("", "deeper than 16 levels");
   Json json = Json::parse(text, nullptr, false);
   if (json.is_discarded()) return refused("", "no JSON");
   if (json.is_null() && !is_patch) return refused("", "null stands for nothing: delete the document");
@@ -263,7 +263,7 @@ DocumentView view_document(std::span<const Entry> entries, const DocumentPlace& 
   const document::Tree tree(entries, place);
   if (const auto json = tree.shown(tree.root(), &view)) {
     view.json = json->dump();
-    view.over_limits = view.json->size() > document_bytes_max || document::nesting(*view.json) > document_depth_max;
+    view.over_limits = view.json->size() > document_bytes_max || json_nesting(*view.json) > document_depth_max;
   }
   std::ranges::sort(view.conflicts, {}, [](const auto& conflict) {
     return std::pair(std::string_view(conflict.path), conflict.hidden_by_object);

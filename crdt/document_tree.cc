@@ -108,7 +108,7 @@ std::optional<Json> Tree::shown_set(const Node& node, DocumentView* report) cons
   std::map<std::string, Json> found;
   bool is_set = false;
   for (const std::string& text : elements(entries_, node.path)) {
-    Json element = nesting(text) == 0 ? Json::parse(text, nullptr, false) : Json(Json::value_t::discarded);
+    Json element = json_nesting(text) == 0 ? Json::parse(text, nullptr, false) : Json(Json::value_t::discarded);
     if (element.is_discarded() || element.is_null()) {
       if (report != nullptr) report->damaged = true;
       continue;
@@ -163,32 +163,13 @@ std::optional<Json> Tree::shown(const Node& node, DocumentView* report) const {
 
 std::optional<Json> value_of(const Entry& entry) {
   const std::string_view text = json_of(entry);
-  if (nesting(text) > nesting_read_max) return {};
+  if (json_nesting(text) > nesting_read_max) return {};
   Json value = Json::parse(text, nullptr, false);
   if (value.is_discarded() || value.is_null()) return {};
   return value;
 }
 
 bool is_presence(const Entry& entry) { return json_of(entry) == empty_object; }
-
-std::size_t nesting(std::string_view text) {
-  std::size_t depth = 0, most = 0;
-  bool in_string = false;
-  for (std::size_t i = 0; i < text.size(); ++i) {
-    const char c = text[i];
-    if (in_string) {
-      if (c == '\\') ++i;
-      in_string = c != '"';
-    } else if (c == '"') {
-      in_string = true;
-    } else if (c == '[' || c == '{') {
-      most = std::max(most, ++depth);
-    } else if ((c == ']' || c == '}') && depth > 0) {
-      --depth;
-    }
-  }
-  return most;
-}
 
 namespace {
 

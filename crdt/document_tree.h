@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "crdt/document.h"
+#include "crdt/json_text.h"
 
 // The live writes of a document as a tree, and what is shown of it. Private to document*.cc.
 
@@ -49,8 +50,6 @@ class Tree {
 // None for what is no JSON text, null, or nested deeper than any document of ours: only a foreign writer makes these.
 std::optional<Json> value_of(const Entry& entry);
 bool is_presence(const Entry& entry);  // of an object: "{}"
-// How deep the brackets of a text go, whether it is JSON or not: nothing recurses over it before this is known.
-std::size_t nesting(std::string_view text);
 
 // The writes that an atomic value followed, the newest first, one of each run; and the value with them behind it.
 std::string with_lineage(std::string json, std::span<const Entry> superseded);

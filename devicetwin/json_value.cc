@@ -3,6 +3,7 @@
 #include <cstdio>
 #include <ctime>
 
+#include "crdt/json_text.h"
 #include "schemas/limits.h"
 
 namespace landfall {
@@ -11,30 +12,10 @@ namespace {
 // Values of the state may stand inside others there.
 constexpr std::size_t stored_depth_max = 4 * document_depth_max;
 
-// Before it is parsed: what comes after goes down into the value once per level.
-bool is_deeper(std::string_view text, std::size_t most) {
-  std::size_t depth = 0;
-  bool in_string = false;
-  for (std::size_t i = 0; i < text.size(); ++i) {
-    const char c = text[i];
-    if (in_string) {
-      if (c == '\\') ++i;
-      if (c == '"') in_string = false;
-    } else if (c == '"') {
-      in_string = true;
-    } else if (c == '{' || c == '[') {
-      if (++depth > most) return true;
-    } else if ((c == '}' || c == ']') && depth > 0) {
-      --depth;
-    }
-  }
-  return false;
-}
-
 }  // namespace
 
 Result<Json> read_json(std::string_view text, std::string_view what) {
-  if (is_deeper(text, document_depth_max)) {
+  if (json_nesting(text) > document_depth_max) {
     return Error{Code::out_of_range,
                  std::string(what) + ": nested deeper than " + std::to_string(document_depth_max) + " levels"};
   }
@@ -44,7 +25,7 @@ Result<Json> read_json(std::string_view text, std::string_view what) {
 }
 
 Json stored_json(std::string_view text) {
-  return is_deeper(text, stored_depth_max) ? Json(Json::value_t::discarded) : Json::parse(text, nullptr, false);
+  return json_nesting(text) > stored_depth_max ? Json(Json::value_t::discarded) : Json::parse(text, nullptr, false);
 }
 
 std::string write_json(const Json& value) { return value.dump(-1, ' ', false, Json::error_handler_t::replace); }

@@ -6,30 +6,13 @@
 #include <cstdio>
 #include <nlohmann/json.hpp>
 
+#include "crdt/json_text.h"
 #include "schemas/limits.h"
 
 namespace landfall {
 namespace {
 
 using Json = nlohmann::json;
-
-// nlohmann::json reads any depth and writes by recursion.
-bool is_shallow(std::string_view text) {
-  std::size_t depth = 0;
-  bool in_string = false;
-  for (std::size_t i = 0; i < text.size(); ++i) {
-    const char c = text[i];
-    if (in_string) {
-      if (c == '\\') ++i;
-      if (c == '"') in_string = false;
-      continue;
-    }
-    if (c == '"') in_string = true;
-    if ((c == '{' || c == '[') && ++depth > document_depth_max) return false;
-    if ((c == '}' || c == ']') && depth > 0) --depth;
-  }
-  return true;
-}
 
 std::string_view trim(std::string_view text) {
   constexpr std::string_view blanks = " \t\r\n";
@@ -127,7 +110,7 @@ Error refused(std::string what) { return {Code::out_of_range, std::move(what)}; 
 
 bool is_json(std::string_view text) {
   // The parser takes a byte 00 for the end.
-  return text.find('\0') == std::string_view::npos && is_shallow(text) && Json::accept(text);
+  return text.find('\0') == std::string_view::npos && json_nesting(text) <= document_depth_max && Json::accept(text);
 }
 
 Result<std::string> canonical_json(std::string_view text) {

@@ -4,12 +4,20 @@
 #include <nlohmann/json.hpp>
 
 #include "cloudsync/hub/cloud_event.h"
+#include "crdt/json_text.h"
 #include "edgeruntime/metrics.h"
+#include "schemas/limits.h"
 
 namespace landfall {
 namespace {
 
 using Json = nlohmann::ordered_json;
+
+// Payloads come from whoever may publish. What goes deeper is no JSON here, but a text.
+constexpr std::size_t depth_max = 4 * document_depth_max;
+Json read(std::string_view text) {
+  return json_nesting(text) > depth_max ? Json(Json::value_t::discarded) : Json::parse(text, nullptr, false);
+}
 
 std::string base64(std::string_view bytes) {
   std::string out(4 * ((bytes.size() + 2) / 3) + 1, '\0');
@@ -44,7 +52,7 @@ void put_payload(Json& out, const Event& event) {
   const std::string payload(event.payload);
   if (event.content_type.find("json") != std::string_view::npos || payload.starts_with('{') ||
       payload.starts_with('[')) {
-    auto nested = Json::parse(payload, nullptr, false);
+    auto nested = read(payload);
     if (!nested.is_discarded()) {
       out["payload"] = std::move(nested);
       return;
@@ -132,7 +140,9 @@ Event EventInput::event() const {
 }
 
 Result<EventInput> parse_event_input(std::string_view json) {
-  const auto in = Json::parse(json, nullptr, false);
+  if (json_nesting(json) > depth_max)
+    return Error{Code::out_of_range, "nested deeper than " + std::to_string(depth_max) + " levels"};
+  const auto in = read(json);
   if (!in.is_object())
     return Error{Code::out_of_range, "the body is not a JSON object: {\"subject\": ..., \"payload\": ...}"};
   EventInput out;

@@ -1,9 +1,11 @@
 #include "edgeruntime/state_api.h"
 
-#include "edgeruntime/state_json.h"
-
 #include <algorithm>
 #include <charconv>
+
+#include "crdt/json_text.h"
+#include "edgeruntime/state_json.h"
+#include "schemas/limits.h"
 
 namespace landfall {
 namespace {
@@ -75,6 +77,10 @@ Status known_members(const Json& object, const char* what, std::initializer_list
 }
 
 Result<Json> parse_body(const std::string& body, std::initializer_list<std::string_view> known) {
+  // What is in it has bounds of its own.
+  constexpr std::size_t depth_max = 2 * document_depth_max;
+  if (json_nesting(body) > depth_max)
+    return Error{Code::out_of_range, "the body is nested deeper than " + std::to_string(depth_max) + " levels"};
   Json parsed = Json::parse(body, nullptr, false);
   if (!parsed.is_object()) return Error{Code::out_of_range, "the body must be a JSON object"};
   LANDFALL_TRY(known_members(parsed, "this", known));

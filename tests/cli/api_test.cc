@@ -67,12 +67,24 @@ TEST_F(Api, BinaryPayloadsTravelAsBase64) {
   EXPECT_EQ(Json::parse(ask("GET", "/v1/events?subject=b").body)["events"][0]["payload_base64"], "AP8Q");
 }
 
+// A device may publish anything: whoever lists events must survive it.
+TEST_F(Api, APayloadNestedBeyondTheStackIsShownAsText) {
+  const std::string deep = std::string(100'000, '[') + std::string(100'000, ']');
+  ASSERT_EQ(ask("POST", "/v1/events", Json{{"subject", "deep"}, {"payload", deep}}.dump()).status, 200);
+  EXPECT_EQ(Json::parse(ask("GET", "/v1/events?subject=deep").body)["events"][0]["payload"], deep);
+  const auto shown = landfall({"log", "show", "--dir", fleet.dir("hub"), "--subject", "deep"});
+  EXPECT_EQ(shown.exit_code, 0) << shown.err;
+  EXPECT_NE(shown.out.find(deep), std::string::npos);
+}
+
 TEST_F(Api, RefusesAsProblemJson) {
   const std::tuple<const char*, const char*, std::string, int, const char*> cases[] = {
       {"GET", "/v1/nothing", "", 404, "/v1/status"},
       {"POST", "/v1/status", "", 405, "POST"},
       {"POST", "/v1/events", "no json", 400, "JSON object"},
       {"POST", "/v1/events", R"({"payload": 1})", 400, "subject"},
+      {"POST", "/v1/events",
+       R"({"subject": "s", "payload": )" + std::string(100'000, '[') + std::string(100'000, ']') + "}", 400, "deeper"},
       {"POST", "/v1/events", R"({"subject": "s", "colour": "red"})", 400, "colour"},
       {"POST", "/v1/events", R"({"subject": "s", "stream": "control"})", 400, "control"},
       {"POST", "/v1/events", R"({"subject": "s", "stream": "sound"})", 400, "stream"},

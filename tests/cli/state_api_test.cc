@@ -252,6 +252,8 @@ TEST_F(AStateApi, RefusesAndWritesNothing) {
   good("POST", "/v1/commands", R"({"device":"valve","name":"close","id":"done"})");
   good("POST", "/v1/commands/done", R"({"succeeded":true})");
   const std::string twin = "/v1/twins/valve", long_name(200, 'x');
+  // A stack frame per level would be more than there is.
+  const std::string deep = std::string(100'000, '[') + std::string(100'000, ']');
   const std::tuple<const char*, std::string, std::string, int, const char*> cases[] = {
       // JSON and types
       {"PATCH", twin, "{", 400, "JSON object"},
@@ -288,6 +290,14 @@ TEST_F(AStateApi, RefusesAndWritesNothing) {
       {"PUT", "/v1/documents/plan", "{", 400, "JSON"},
       {"PUT", "/v1/documents/plan", std::string(40, '[') + std::string(40, ']'), 400, "deep"},
       {"PATCH", "/v1/documents/none", "{\"a\":", 400, "JSON"},
+      {"PATCH", twin, R"({"desired":{"free":)" + deep + "}}", 400, "deep"},
+      {"PATCH", twin, R"({"define":{"x":)" + deep + "}}", 400, "deep"},
+      {"POST", twin, R"({"restore":)" + deep + "}", 400, "deep"},
+      {"PATCH", "/v1/documents/plan", deep, 400, "deep"},
+      {"POST", "/v1/documents/plan", R"({"annotate":)" + deep + "}", 400, "deep"},
+      {"POST", "/v1/commands", R"({"device":"valve","name":"x","arguments":)" + deep + "}", 400, "deep"},
+      {"PUT", "/v1/devices/valve", R"({"configuration":)" + deep + "}", 400, "deep"},
+      {"POST", "/v1/devices", deep, 400, ""},
       {"DELETE", "/v1/documents/none", "", 404, "none"},
       {"POST", "/v1/documents/none", R"({"annotate":{"path":"/a","annotation":"odd"}})", 400, "odd"},
       {"POST", "/v1/alarms/valve/leak", R"({"raise":{"severity":"odd"}})", 400, "severity"},
