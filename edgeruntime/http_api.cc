@@ -246,12 +246,23 @@ struct HttpApi::Impl {
       answer(request, response, local);
     };
     server->Get(".*", route).Post(".*", route).Put(".*", route).Patch(".*", route).Delete(".*", route);
-    server->set_error_handler([limit = options.body_bytes_max](const httplib::Request&, httplib::Response& response) {
+    server->set_error_handler([limit = options.body_bytes_max](const httplib::Request& request,
+                                                               httplib::Response& response) {
       if (!response.body.empty()) return;
-      const auto reply = problem(
-          response.status, response.status == 413 ? "Body too large" : "Bad request",
-          response.status == 413 ? "the body is over the limit of " + std::to_string(limit) + " bytes: send it in parts"
-                                 : "the request is not HTTP that this API takes");
+      // The HTTP library's own bound, far below ours: `curl -d` says that its body is a form.
+      const bool is_form = request.get_header_value("Content-Type").starts_with("application/x-www-form-urlencoded");
+      if (response.status == 413 && is_form) response.status = 415;
+      const auto reply = [&] {
+        switch (response.status) {
+          case 413:
+            return problem(413, "Body too large",
+                           "the body is over the limit of " + std::to_string(limit) + " bytes: send it in parts");
+          case 415:
+            return problem(415, "Unsupported media type",
+                           "a form of this size is not taken: say Content-Type: application/json");
+          default: return problem(response.status, "Bad request", "the request is not HTTP that this API takes");
+        }
+      }();
       response.set_content(reply.body, reply.content_type.c_str());
     });
     return server;

@@ -124,6 +124,16 @@ TEST_F(AnApiOverTcp, TakesNoConditionThatItWouldNotKeep) {
   EXPECT_EQ(client.Put("/v1/documents/plan", {{"If-Match", "*"}}, "{\"a\":4}", "application/json")->status, 200);
 }
 
+TEST_F(AnApiOverTcp, SaysWhatAFormThatIsTooLargeShouldHaveBeen) {
+  listen("127.0.0.1", "");
+  start();
+  httplib::Client client("127.0.0.1", port);
+  const std::string document = R"({"a":")" + std::string(10'000, 'x') + R"("})";
+  expect_problem(client.Put("/v1/documents/plan", document, "application/x-www-form-urlencoded"), 415,
+                 {"Content-Type: application/json"});
+  EXPECT_EQ(client.Put("/v1/documents/plan", document, "application/json")->status, 200);
+}
+
 TEST_F(AnApiOverTcp, OffLoopbackIsRefusedWithoutTokens) {
   listen("0.0.0.0", "");
   for (const auto& arguments : {std::vector<std::string>{"config", "check"}, {"hub", "run"}}) {
