@@ -3,7 +3,7 @@
 #
 #   deps.sh [--tests] [--kafka] [--sample] [--fuzz]
 #
-# --tests   what the tests need besides: MQTT and Kafka clients, the formatter
+# --tests   what the tests need besides: MQTT and Kafka clients, virtual environments for Python, the formatter
 # --kafka   Java and Maven, for the Kafka broker that tests and demo start
 # --sample  npm, which fetches the sample data
 # --fuzz    clang with libFuzzer
@@ -22,7 +22,7 @@ wanted=(
 optional=()
 for option in "$@"; do
   case $option in
-    --tests) wanted+=(mosquitto-clients kcat) optional+=(clang-format-14) ;;
+    --tests) wanted+=(mosquitto-clients kcat python3-venv) optional+=(clang-format-14) ;;
     --kafka)
       wanted+=(kcat)
       command -v java >/dev/null || wanted+=(default-jre-headless)
