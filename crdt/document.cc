@@ -5,6 +5,7 @@
 
 #include "crdt/counter.h"
 #include "crdt/document_tree.h"
+#include "crdt/exact_json.h"
 #include "crdt/register.h"
 #include "crdt/set.h"
 #include "schemas/limits.h"
@@ -22,7 +23,7 @@ Error refused(std::string_view path, std::string_view why) {
 Result<Json> read(std::string_view text, bool is_patch) {
   if (text.size() > document_bytes_max) return refused("", "over 1048576 bytes");
   if (json_nesting(text) > document_depth_max) return refused("", "deeper than 16 levels");
-  Json json = Json::parse(text, nullptr, false);
+  Json json = read_exact(text);
   if (json.is_discarded()) return refused("", "no JSON");
   if (json.is_null() && !is_patch) return refused("", "null stands for nothing: delete the document");
   return json;
@@ -108,7 +109,7 @@ Status Writer::write(const Node* node, const std::string& path, const Json& valu
     case Merge::atomic: return write_atomic(node, path, value);
     case Merge::min:
     case Merge::max:
-      if (!value.is_number()) return refuse(path, "is a number");
+      if (!is_exact_number(value)) return refuse(path, "is a number");
       return write_leaf(node, path, value);
   }
   return ok();
@@ -161,8 +162,12 @@ Status Writer::write_fields(const Node* node, const std::string& path, const Jso
 
 Status Writer::write_leaf(const Node* node, const std::string& path, const Json& value) {
   const auto here = node == nullptr ? std::span<const Entry>() : node->here;
-  if (replace_ && here.size() == 1 && value_of(here[0]) == value && node->below.empty()) return ok();
-  std::string text = value.dump();
+  std::string text = write_exact(value);
+  const auto is_there = [&](const Entry& entry) {
+    const auto before = value_of(entry);
+    return before && write_exact(*before) == text;
+  };
+  if (replace_ && here.size() == 1 && is_there(here[0]) && node->below.empty()) return ok();
   if (tree_.merge_at(path) == Merge::atomic) text = with_lineage(std::move(text), here);
   if (text.size() > op_value_bytes_max) return refuse(path, "a value over 65536 bytes");
   put(path, here, std::move(text));
@@ -180,7 +185,7 @@ Status Writer::add_elements(const std::string& path, std::vector<std::string>& g
   std::vector<std::string> texts;
   for (const Json& element : value) {
     if (element.is_structured() || element.is_null()) return refuse(path, "is a set of texts, numbers and booleans");
-    texts.push_back(element.dump());
+    texts.push_back(write_exact(element));
   }
   std::ranges::sort(texts);
   texts.erase(std::unique(texts.begin(), texts.end()), texts.end());
@@ -222,8 +227,8 @@ Result<std::vector<Op>> change(std::span<const Entry> entries, const DocumentPla
   if (!json) return json.error();
   const Tree tree(entries, place);
   const auto before = tree.shown(tree.root());
-  const std::size_t size = merged(replace ? Json() : before.value_or(Json()), *json).dump().size();
-  if (size > document_bytes_max && (!before || size > before->dump().size())) {
+  const std::size_t size = write_exact(merged(replace ? Json() : before.value_or(Json()), *json)).size();
+  if (size > document_bytes_max && (!before || size > write_exact(*before).size())) {
     return refused("", "would have over 1048576 bytes");
   }
   Writer writer(tree, own, replace);
@@ -262,7 +267,7 @@ DocumentView view_document(std::span<const Entry> entries, const DocumentPlace& 
   DocumentView view;
   const document::Tree tree(entries, place);
   if (const auto json = tree.shown(tree.root(), &view)) {
-    view.json = json->dump();
+    view.json = write_exact(*json);
     view.over_limits = view.json->size() > document_bytes_max || json_nesting(*view.json) > document_depth_max;
   }
   std::ranges::sort(view.conflicts, {}, [](const auto& conflict) {
@@ -311,7 +316,7 @@ Result<std::vector<Op>> settle_ops(std::span<const Entry> entries, const Documen
     writer.put(node->path, node->here, std::string(document::empty_object));
     return std::move(writer).take();
   }
-  std::string text = value->dump();
+  std::string text = write_exact(*value);
   if (merge == Merge::atomic) text = document::with_lineage(std::move(text), node->here);
   writer.put(node->path, node->here, std::move(text));
   writer.erase_below(*node);

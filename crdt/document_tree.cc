@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "crdt/counter.h"
+#include "crdt/exact_json.h"
 #include "crdt/register.h"
 #include "crdt/set.h"
 
@@ -32,7 +33,8 @@ std::vector<Write> writes_at(const Node& node, DocumentView* report) {
 }
 
 bool is_less(const Json& a, const Json& b) {
-  if (a.is_number_float() || b.is_number_float()) return a.get<double>() < b.get<double>();
+  const auto is_whole = [](const Json& number) { return number.is_number_integer(); };
+  if (!is_whole(a) || !is_whole(b)) return nearest_double(a) < nearest_double(b);
   // Unsigned ones may be over the greatest signed one.
   if (a.is_number_unsigned() && b.is_number_unsigned()) return a.get<std::uint64_t>() < b.get<std::uint64_t>();
   if (a.is_number_unsigned()) return b.get<std::int64_t>() >= 0 && a < b;
@@ -44,8 +46,8 @@ bool is_less(const Json& a, const Json& b) {
 void choose(std::vector<Write>& writes, std::optional<Merge> merge) {
   if (merge != Merge::min && merge != Merge::max) return;
   const auto better = [&](const Write& a, const Write& b) {
-    if (a.value.is_number() != b.value.is_number()) return a.value.is_number();
-    if (!a.value.is_number()) return false;
+    if (is_exact_number(a.value) != is_exact_number(b.value)) return is_exact_number(a.value);
+    if (!is_exact_number(a.value)) return false;
     return merge == Merge::min ? is_less(a.value, b.value) : is_less(b.value, a.value);
   };
   std::ranges::stable_sort(writes, better);
@@ -108,7 +110,7 @@ std::optional<Json> Tree::shown_set(const Node& node, DocumentView* report) cons
   std::map<std::string, Json> found;
   bool is_set = false;
   for (const std::string& text : elements(entries_, node.path)) {
-    Json element = json_nesting(text) == 0 ? Json::parse(text, nullptr, false) : Json(Json::value_t::discarded);
+    Json element = json_nesting(text) == 0 ? read_exact(text) : Json(Json::value_t::discarded);
     if (element.is_discarded() || element.is_null()) {
       if (report != nullptr) report->damaged = true;
       continue;
@@ -120,7 +122,7 @@ std::optional<Json> Tree::shown_set(const Node& node, DocumentView* report) cons
   for (const Write& write : writes) {
     if (!write.value.is_array()) continue;
     is_set = true;
-    for (const Json& element : write.value) found.emplace(element.dump(), element);
+    for (const Json& element : write.value) found.emplace(write_exact(element), element);
   }
   if (found.empty() && !is_set) return writes.empty() ? std::nullopt : std::optional(writes[0].value);
   Json array = Json::array();
@@ -164,7 +166,7 @@ std::optional<Json> Tree::shown(const Node& node, DocumentView* report) const {
 std::optional<Json> value_of(const Entry& entry) {
   const std::string_view text = json_of(entry);
   if (json_nesting(text) > nesting_read_max) return {};
-  Json value = Json::parse(text, nullptr, false);
+  Json value = read_exact(text);
   if (value.is_discarded() || value.is_null()) return {};
   return value;
 }

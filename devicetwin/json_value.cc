@@ -3,6 +3,7 @@
 #include <cstdio>
 #include <ctime>
 
+#include "crdt/exact_json.h"
 #include "crdt/json_text.h"
 #include "schemas/limits.h"
 
@@ -19,16 +20,16 @@ Result<Json> read_json(std::string_view text, std::string_view what) {
     return Error{Code::out_of_range,
                  std::string(what) + ": nested deeper than " + std::to_string(document_depth_max) + " levels"};
   }
-  Json value = Json::parse(text, nullptr, false);
+  Json value = read_exact(text);
   if (value.is_discarded()) return Error{Code::out_of_range, std::string(what) + ": not JSON"};
   return value;
 }
 
 Json stored_json(std::string_view text) {
-  return json_nesting(text) > stored_depth_max ? Json(Json::value_t::discarded) : Json::parse(text, nullptr, false);
+  return json_nesting(text) > stored_depth_max ? Json(Json::value_t::discarded) : read_exact(text);
 }
 
-std::string write_json(const Json& value) { return value.dump(-1, ' ', false, Json::error_handler_t::replace); }
+std::string write_json(const Json& value) { return write_exact(value); }
 
 std::string text_of(const Json& object, const char* key, std::string_view otherwise) {
   if (!object.is_object()) return std::string(otherwise);

@@ -15,7 +15,7 @@ namespace landfall {
 
 using Json = nlohmann::json;  // keys in order: what write_json makes of equal values is equal
 
-// Text from outside. Errors: `out_of_range` for what is no JSON or is nested deeper than document_depth_max; `what` says
+// Text from outside, its numbers kept as they are written (crdt/exact_json.h). Errors: `out_of_range` for what is no JSON or is nested deeper than document_depth_max; `what` says
 // whose text it is.
 Result<Json> read_json(std::string_view text, std::string_view what);
 // The same for a value of the state, which a newer version may have written: discarded() where it cannot be read.

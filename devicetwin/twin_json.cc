@@ -6,6 +6,7 @@
 #include <cstdio>
 #include <nlohmann/json.hpp>
 
+#include "crdt/exact_json.h"
 #include "crdt/json_text.h"
 #include "schemas/limits.h"
 
@@ -20,9 +21,6 @@ std::string_view trim(std::string_view text) {
   if (first == std::string_view::npos) return {};
   return text.substr(first, text.find_last_not_of(blanks) - first + 1);
 }
-
-// Of a text that is_json accepts.
-std::string dump(const Json& json) { return json.dump(-1, ' ', false, Json::error_handler_t::replace); }
 
 bool is_digit(char c) { return c >= '0' && c <= '9'; }
 
@@ -117,10 +115,10 @@ Result<std::string> canonical_json(std::string_view text) {
   if (!is_json(text)) return refused("not JSON, or nested over 16 deep");
   text = trim(text);
   if (text[0] != '{' && text[0] != '[' && text[0] != '"') return std::string(text);
-  return dump(Json::parse(text, nullptr, false));
+  return write_exact(read_exact(text));
 }
 
-std::string json_string(std::string_view text) { return dump(Json(text)); }
+std::string json_string(std::string_view text) { return write_exact(Json(text)); }
 
 std::optional<std::string> string_of(std::string_view json) {
   if (!trim(json).starts_with('"')) return {};
@@ -130,9 +128,9 @@ std::optional<std::string> string_of(std::string_view json) {
 }
 
 std::string merge_patch(std::string_view target, std::string_view patch) {
-  Json merged = Json::parse(target, nullptr, false);
-  merged.merge_patch(Json::parse(patch, nullptr, false));
-  return dump(merged);
+  Json merged = read_exact(target);
+  merged.merge_patch(read_exact(patch));
+  return write_exact(merged);
 }
 
 std::string plain_text(std::string_view json) { return string_of(json).value_or(std::string(trim(json))); }

@@ -1,5 +1,6 @@
 #include <nlohmann/json.hpp>
 
+#include "crdt/exact_json.h"
 #include "devicetwin/devices.h"
 #include "devicetwin/twin.h"
 #include "devicetwin/twin_json.h"
@@ -105,11 +106,11 @@ bool take(const Json& json, const char* name, bool& to) {
   to = found->get<bool>();
   return true;
 }
-// A limit may be written as a number: its digits are kept as JSON writes them.
+// A limit may be written as a number: it is kept as it is written.
 bool take_limit(const Json& json, const char* name, std::string& to) {
   const auto found = json.find(name);
-  if (found == json.end() || !found->is_number()) return take(json, name, to);
-  to = found->dump();
+  if (found == json.end() || !is_exact_number(*found)) return take(json, name, to);
+  to = write_exact(*found);
   return true;
 }
 
@@ -179,7 +180,7 @@ std::string definition_json(const PropertyDefinition& definition) {
 Result<PropertyDefinition> parse_definition(std::string_view text) {
   const auto refused = [](const std::string& what) { return Error{Code::out_of_range, "definition: " + what}; };
   if (!is_json(text)) return refused("not JSON");
-  const Json json = Json::parse(text, nullptr, false);
+  const Json json = read_exact(text);
   if (!json.is_object()) return refused("not an object");
   PropertyDefinition definition;
   std::string policy(to_string(definition.policy)), history = "keep";

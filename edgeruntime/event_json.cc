@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "cloudsync/hub/cloud_event.h"
+#include "crdt/exact_json.h"
 #include "crdt/json_text.h"
 #include "edgeruntime/metrics.h"
 #include "schemas/limits.h"
@@ -16,7 +17,7 @@ using Json = nlohmann::ordered_json;
 // Payloads come from whoever may publish. What goes deeper is no JSON here, but a text.
 constexpr std::size_t depth_max = 4 * document_depth_max;
 Json read(std::string_view text) {
-  return json_nesting(text) > depth_max ? Json(Json::value_t::discarded) : Json::parse(text, nullptr, false);
+  return json_nesting(text) > depth_max ? Json(Json::value_t::discarded) : read_exact<Json>(text);
 }
 
 std::string base64(std::string_view bytes) {
@@ -120,11 +121,11 @@ std::string event_json(const Dot& dot, const Event& event) {
   } else if (const auto change = event.kind == Kind::change ? change_json({dot.run, dot.stream}, event)
                                                             : Result<std::string>(std::string());
              change && !change->empty()) {
-    out["payload"] = Json::parse(*change, nullptr, false);
+    out["payload"] = read_exact<Json>(*change);
   } else {
     put_payload(out, event);
   }
-  return out.dump(-1, ' ', false, Json::error_handler_t::replace);
+  return write_exact(out);
 }
 
 Event EventInput::event() const {
@@ -168,7 +169,7 @@ Result<EventInput> parse_event_input(std::string_view json) {
     if (!from_base64(encoded, out.payload)) return wrong("payload_base64", "is not base64");
   } else if (in.contains("payload")) {
     const auto& payload = in["payload"];
-    out.payload = payload.is_string() ? payload.get<std::string>() : payload.dump();
+    out.payload = payload.is_string() ? payload.get<std::string>() : write_exact(payload);
     if (out.content_type.empty()) out.content_type = payload.is_string() ? "text/plain" : "application/json";
   }
   return out;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <charconv>
 
+#include "crdt/exact_json.h"
 #include "crdt/json_text.h"
 #include "edgeruntime/state_json.h"
 #include "schemas/limits.h"
@@ -65,7 +66,7 @@ ApiReply problem_of(const Error& error) {
   return problem(500, "Error", error.detail);
 }
 
-std::string json_text(const Json& value) { return value.dump(-1, ' ', false, Json::error_handler_t::replace); }
+std::string json_text(const Json& value) { return write_exact(value); }
 
 Status known_members(const Json& object, const char* what, std::initializer_list<std::string_view> known) {
   if (!object.is_object()) return Error{Code::out_of_range, std::string(what) + ": a JSON object is expected"};
@@ -81,7 +82,7 @@ Result<Json> parse_body(const std::string& body, std::initializer_list<std::stri
   constexpr std::size_t depth_max = 2 * document_depth_max;
   if (json_nesting(body) > depth_max)
     return Error{Code::out_of_range, "the body is nested deeper than " + std::to_string(depth_max) + " levels"};
-  Json parsed = Json::parse(body, nullptr, false);
+  Json parsed = read_exact(body);
   if (!parsed.is_object()) return Error{Code::out_of_range, "the body must be a JSON object"};
   LANDFALL_TRY(known_members(parsed, "this", known));
   return parsed;

@@ -54,6 +54,7 @@ class StateApi {
   void write_twin(const Asked& asked, HttpApi::Reply reply);
   void act_on_twin(const Asked& asked, HttpApi::Reply reply);
   void documents(const Asked& asked, HttpApi::Reply reply);
+  void act_on_document(const Asked& asked, OnWritten done);
   void alarms(const Asked& asked, HttpApi::Reply reply);
   void act_on_alarm(const Asked& asked, HttpApi::Reply reply);
   void commands(const Asked& asked, HttpApi::Reply reply);

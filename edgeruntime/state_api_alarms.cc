@@ -1,5 +1,6 @@
 // /v1/alarms and /v1/commands, and what GET shows of any object.
 
+#include "crdt/exact_json.h"
 #include "edgeruntime/state_json.h"
 
 namespace landfall {
@@ -66,7 +67,7 @@ void StateApi::alarms(const Asked& asked, HttpApi::Reply reply) {
                          : page.error();
   if (!list) return reply(problem_of(list.error()));
   Json items = Json::array();
-  for (const auto& alarm : *list) items.push_back(Json::parse(alarm_json(alarm)));
+  for (const auto& alarm : *list) items.push_back(read_exact(alarm_json(alarm)));
   reply(listing("alarms", std::move(items), *page, list->empty() ? "" : list->back().device + "/" + list->back().name));
 }
 
@@ -132,7 +133,7 @@ void StateApi::commands(const Asked& asked, HttpApi::Reply reply) {
                         : page.error();
   if (!list) return reply(problem_of(list.error()));
   Json items = Json::array();
-  for (const auto& command : *list) items.push_back(Json::parse(command_json(command)));
+  for (const auto& command : *list) items.push_back(read_exact(command_json(command)));
   reply(listing("commands", std::move(items), *page, list->empty() ? "" : list->back().id));
 }
 
@@ -152,6 +153,10 @@ void StateApi::issue_command(const Asked& asked, HttpApi::Reply reply) {
       return reply(problem(400, "Out of range", "valid_seconds: a whole number from 1 to 31622400 (a year)"));
     issue.valid = std::chrono::seconds(valid->get<std::uint64_t>());
   }
+  // Nobody would ever send it, and nobody end it.
+  const auto device = parts_.devices.get(issue.device);
+  if (!device && device.error().code == Code::not_found && !parts_.commands.view(issue.id))
+    return reply(problem_of(device.error()));
   parts_.commands.issue(std::move(issue), [reply = std::move(reply)](const Result<CommandView>& issued) {
     if (!issued) return reply(problem_of(issued.error()));
     ApiReply answer{201, command_json(*issued)};

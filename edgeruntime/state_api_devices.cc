@@ -1,12 +1,13 @@
 // /v1/devices and /v1/documents.
 
+#include "crdt/exact_json.h"
 #include "edgeruntime/state_json.h"
 
 namespace landfall {
 namespace {
 
 Json parsed(const std::string& text) {
-  Json value = Json::parse(text, nullptr, false);
+  Json value = read_exact(text);
   return value.is_discarded() ? Json(text) : value;
 }
 
@@ -123,13 +124,27 @@ void StateApi::documents(const Asked& asked, HttpApi::Reply reply) {
   if (request.method == "PATCH")
     return parts_.documents.patch(name, request.body, request.actor, request.if_match, done);
   if (request.method == "DELETE") return parts_.documents.remove(name, request.actor, request.if_match, done);
-  const auto body = parse_body(request.body, {"annotate"});
+  act_on_document(asked, done);
+}
+
+void StateApi::act_on_document(const Asked& asked, OnWritten done) {
+  const auto body = parse_body(asked.request.body, {"annotate", "settle"});
   if (!body) return done(body.error());
-  const Json what = body->value("annotate", Json::object());
-  if (const auto known = known_members(what, "annotate", {"path", "annotation"}); !known) return done(known.error());
-  const auto path = text_member(what, "path", ""), annotation = text_member(what, "annotation", "");
-  if (!path || !annotation) return done(path ? annotation.error() : path.error());
-  parts_.documents.annotate(name, *path, *annotation, request.actor, done);
+  if (body->size() != 1) {
+    return done(
+        Error{Code::out_of_range, R"(expected {"annotate":{"path":...,"annotation":...}} or {"settle":{"path":...}})"});
+  }
+  const auto action = body->begin().key();
+  const auto& what = *body->begin();
+  const std::string_view second = action == "annotate" ? "annotation" : "dot";
+  if (const auto known = known_members(what, action.c_str(), {"path", second}); !known) return done(known.error());
+  const auto path = text_member(what, "path", ""), word = text_member(what, std::string(second).c_str(), "");
+  if (!path || !word) return done(path ? word.error() : path.error());
+  if (action == "annotate") return parts_.documents.annotate(asked.name, *path, *word, asked.request.actor, done);
+  if (word->empty()) return parts_.documents.settle(asked.name, *path, {}, asked.request.actor, done);
+  const auto dot = parse_dot(*word);
+  if (!dot) return done(dot.error());
+  parts_.documents.settle(asked.name, *path, *dot, asked.request.actor, done);
 }
 
 }  // namespace landfall

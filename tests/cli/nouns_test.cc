@@ -64,12 +64,36 @@ TEST_F(ANoun, TwinHasItsVerbs) {
   const auto late = run({"twin", "set", "valve", "opening=42", "--if-match", version});
   EXPECT_EQ(late.exit_code, 1);
   EXPECT_TRUE(holds(late.err, {"the version is "}));
-  good({"twin", "unset", "valve", "opening"});
+  good({"twin", "unset", "valve", "opening", "--take-back"});
+  EXPECT_EQ(run({"twin", "report", "valve", "opening=39", "--reason", "none"}).exit_code, 2) << "it would not be kept";
   EXPECT_FALSE(json({"twin", "show", "valve"})["properties"]["opening"].contains("desired"));
   EXPECT_TRUE(holds(run({"twin", "release", "valve", "opening"}).err, {"Nothing to change"}));
   const auto restore = run({"twin", "restore", "valve", "opening"});
   EXPECT_EQ(restore.exit_code, 1);
   EXPECT_TRUE(holds(restore.err, {"opening"}));
+}
+
+TEST_F(ANoun, NumbersStayAsTheyAreWritten) {
+  good({"device", "add", "valve"});
+  good({"twin", "define", "valve", "level", "type=float", "maximum=99.90"});
+  good({"twin", "set", "valve", "level=12.50"});
+  good({"twin", "report", "valve", R"(level={"value":12.00})", "serial=18446744073709551616"});
+  good({"twin", "attribute", "valve", R"(size={"bore":1.50})"});
+  const auto twin = good({"twin", "show", "valve", "--json"});
+  EXPECT_TRUE(holds(twin, {"\"value\":12.50", "\"value\":12.00", "\"value\":18446744073709551616",
+                           "\"maximum\":\"99.90\"", "{\"bore\":1.50}"}));
+  EXPECT_TRUE(
+      holds(good({"twin", "show", "valve"}), {"desired   12.50", "18446744073709551616", "@size = {\"bore\":1.50}"}));
+  good({"doc", "put", "plan"}, R"({"draft":7.20,"id":18446744073709551616})");
+  EXPECT_TRUE(holds(good({"doc", "show", "plan"}), {"\"draft\": 7.20", "\"id\": 18446744073709551616"}));
+  good({"command", "issue", "valve", "open", R"({"to":0.50})", "--id", "c1"});
+  good({"command", "complete", "c1", R"({"at":0.40})"});
+  for (const auto& shown : {good({"command", "show", "c1"}), good({"command", "list", "--json"})})
+    EXPECT_TRUE(holds(shown, {"{\"to\":0.50}", "{\"at\":0.40}"}));
+  EXPECT_EQ(
+      landfall({"log", "append", "--dir", fleet.dir("hub"), "--subject", "s", "--payload", R"({"v":1.50})"}).exit_code,
+      0);
+  EXPECT_TRUE(holds(landfall({"log", "show", "--dir", fleet.dir("hub"), "--json"}).out, {"{\"v\":1.50}"}));
 }
 
 TEST_F(ANoun, DocHasItsVerbs) {
@@ -86,6 +110,41 @@ TEST_F(ANoun, DocHasItsVerbs) {
   EXPECT_EQ(run({"doc", "delete", "port/plan", "--if-match", "x"}).exit_code, 1);
   EXPECT_TRUE(json({"doc", "delete", "port/plan"}).contains("dots"));
   EXPECT_EQ(json({"doc", "list"}), Json::array());
+}
+
+TEST_F(ANoun, DocEndsAConflictForEitherSide) {
+  fleet.init_edge("ship", fleet.invite("ship"));
+  Running ship("edge", fleet.folder / "ship");
+  ship.start();
+  ship.await("link", committed);
+  const auto aboard = [&](std::vector<std::string> arguments, const std::string& input = {}) {
+    arguments.insert(arguments.end(), {"--dir", fleet.dir("ship")});
+    EXPECT_EQ(landfall(arguments, input).exit_code, 0) << arguments[0] << " " << arguments[1];
+  };
+  const auto plan = [&] { return json({"doc", "show", "plan"}); };
+  for (const bool ours : {true, false}) {
+    aboard({"link", "hold"});
+    good({"doc", "put", "plan"}, R"({"x":{"y":1}})");
+    aboard({"doc", "put", "plan"}, R"({"x":5})");
+    aboard({"link", "release"});
+    ASSERT_TRUE(eventually([&] { return plan()["conflicts"].size() == 1; })) << plan();
+    good({"doc", "patch", "plan"}, R"({"x":{"y":2}})");
+    ASSERT_EQ(plan()["conflicts"].size(), 1u) << "an object's fields say nothing of what it hides";
+    const auto dot = plan()["conflicts"][0]["dot"].get<std::string>();
+    EXPECT_TRUE(holds(run({"doc", "show", "plan"}).err, {"landfall doc settle plan /x --dot " + dot + " --dir "}));
+    EXPECT_TRUE(holds(run({"doc", "settle", "plan", "/none"}).err, {"/none", "no such write"}));
+    if (ours) {
+      good({"doc", "settle", "plan", "/x"});
+    } else {
+      good({"doc", "settle", "plan", "/x", "--dot", dot});
+    }
+    EXPECT_EQ(plan()["conflicts"].size(), 0u);
+    EXPECT_EQ(plan()["document"], Json::parse(ours ? R"({"x":{"y":2}})" : R"({"x":5})"));
+    good({"doc", "delete", "plan"});
+    ASSERT_TRUE(eventually([&] {
+      return landfall({"doc", "show", "plan", "--dir", fleet.dir("ship")}).exit_code == 1;
+    }));
+  }
 }
 
 TEST_F(ANoun, AlarmHasItsVerbs) {
@@ -106,6 +165,8 @@ TEST_F(ANoun, AlarmHasItsVerbs) {
 }
 
 TEST_F(ANoun, CommandHasItsVerbs) {
+  EXPECT_TRUE(holds(run({"command", "issue", "pump", "start"}).err, {"pump", "not known"})) << "nobody would end it";
+  good({"device", "add", "pump", "--node", "ship"});
   const auto issued = json({"command", "issue", "pump", "start", R"({"rpm":900})", "--minutes", "30", "--id", "c1"});
   EXPECT_EQ(issued["state"], "pending");
   EXPECT_EQ(issued["actor"], "chief");
@@ -167,13 +228,16 @@ TEST_F(ANoun, SaysWhatIsWrongAndWhatToDo) {
       {{"twin", "set", "valve", "colour=1"}, {"colour", "define it first"}},
       {{"twin", "define", "valve", "opening", "policy=coin"}, {"coin", "cloud-wins"}},
       {{"twin", "release", "valve", "opening", "--dot", "x"}, {"dot"}},
-      {{"twin", "attribute", "valve", "a=1", "--if-match", "x"}, {"If-Match"}},
+      {{"twin", "set", "valve", "opening=\xff"}, {"UTF-8"}},
+      {{"twin", "tag", "valve", "\xff"}, {"UTF-8"}},
+      {{"twin", "attribute", "valve", "a=" + std::string(20, '[') + std::string(20, ']')}, {"a", "deeper than 16"}},
       {{"doc", "show", "none"}, {"no document none is known"}},
       {{"doc", "put", "plan", "/no/such/file"}, {"/no/such/file", "no such file", "standard input"}},
       {{"doc", "put", "a b"}, {"a b"}},
       {{"doc", "annotate", "plan", "/a", "odd"}, {"odd", "atomic"}},
       {{"alarm", "show", "pump", "none"}, {"no alarm none of pump is known"}},
       {{"alarm", "raise", "pump", "bilge", "--severity", "odd"}, {"critical, major, minor"}},
+      {{"alarm", "raise", "pump", "bilge", "--text", "\xff"}, {"UTF-8"}},
       {{"alarm", "ack", "pump", "none"}, {"none"}},
       {{"command", "issue", "pump", "start", "{"}, {"arguments", "JSON"}},
       {{"command", "show", "none"}, {"none", "known"}},
@@ -196,6 +260,9 @@ TEST_F(ANoun, SaysWhatIsWrongAndWhatToDo) {
     EXPECT_TRUE(done.err.starts_with("landfall: ")) << done.err;
     EXPECT_TRUE(holds(done.err, words));
   }
+  const auto of_another = run({"alarm", "raise", "pump", "bilge/high"});
+  EXPECT_EQ(of_another.exit_code, 2) << "it would be the alarm high of pump/bilge";
+  EXPECT_TRUE(holds(of_another.err, {"bilge/high", "no '/'"}));
   // Nobody is there to ask, or nothing was asked.
   const auto away = landfall({"twin", "list", "--dir", fleet.dir("nowhere")});
   EXPECT_EQ(away.exit_code, 1);
@@ -211,7 +278,7 @@ TEST_F(ANoun, SaysWhatIsWrongAndWhatToDo) {
 TEST(Help, HasAnExampleForEveryVerb) {
   const std::pair<const char*, std::vector<const char*>> nouns[] = {
       {"twin", {"list", "show", "set", "unset", "report", "release", "restore", "define", "tag", "attribute", "watch"}},
-      {"doc", {"list", "show", "put", "patch", "delete", "annotate", "watch"}},
+      {"doc", {"list", "show", "put", "patch", "delete", "annotate", "settle", "watch"}},
       {"alarm", {"list", "show", "raise", "clear", "ack", "shelve", "unshelve", "watch"}},
       {"command", {"issue", "list", "show", "cancel", "complete"}},
       {"device", {"list", "show", "add", "remove", "import", "hand-over", "password"}}};

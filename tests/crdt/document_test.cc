@@ -342,6 +342,34 @@ TEST(Document, PartsMergeAsTheirAnnotationsSay) {
   }
 }
 
+TEST(Document, NumbersStayAsTheyAreWritten) {
+  Author a(1), b(2);
+  const std::string whole = R"({"big":18446744073709551616,"far":1e30,"list":[1.10,{"in":2.00}],"price":12.50})";
+  ASSERT_TRUE(a.replace(whole).ok());
+  EXPECT_EQ(a.show(), whole);
+  EXPECT_TRUE(replace_ops(a.see(), a.place, a.run(), whole).value().empty());
+  ASSERT_TRUE(a.patch(R"({"price":12.5,"far":null,"list":[3]})").ok());
+  ASSERT_TRUE(a.replace(R"({"big":18446744073709551617,"list":[3],"price":12.500})").ok());
+  EXPECT_EQ(a.show(), R"({"big":18446744073709551617,"list":[3],"price":12.500})");
+  ASSERT_TRUE(a.replace(R"({"price":3})").ok());
+  ASSERT_TRUE(a.replace(R"({"price":3.0})").ok());
+  EXPECT_EQ(a.show(), R"({"price":3.0})");
+  // As parts that are more than what was written last.
+  a.place.annotations = b.place.annotations = {
+      {"/low", Merge::min}, {"/high", Merge::max}, {"/tags", Merge::set}, {"/whole", Merge::atomic}};
+  ASSERT_TRUE(a.patch(R"({"low":9.90,"high":9.90,"tags":[1.50],"whole":{"a":1.10}})").ok());
+  b.hear(a);
+  ASSERT_TRUE(a.patch(R"({"low":10,"high":10.0})").ok());
+  ASSERT_TRUE(b.patch(R"({"low":9.80,"high":18446744073709551616,"tags":[1.50,2.20],"whole":{"b":2.20}})").ok());
+  exchange({&a, &b});
+  EXPECT_EQ(a.show(), R"({"high":18446744073709551616,"low":9.80,"price":3.0,"tags":[1.50,2.20],)"
+                      R"("whole":{"a":1.10,"b":2.20}})");
+  EXPECT_EQ(b.show(), a.show());
+  ASSERT_TRUE(a.settle("/high", {}).ok());
+  EXPECT_EQ(Json::parse(a.show())["high"], 18446744073709551616.0);
+  EXPECT_FALSE(a.patch(R"({"high":"9.90"})").ok());
+}
+
 TEST(Document, PartsKeepTheirValueWhenAnAnnotationIsMade) {
   Author a(1);
   ASSERT_TRUE(a.replace(R"({"tags":["b","a"],"hits":4,"plan":{"k":{"l":1}}})").ok());

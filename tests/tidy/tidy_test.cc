@@ -62,7 +62,8 @@ const std::vector<ThirdParty> third_party = {
     {"CLI/", {"tools/landfall/"}},
     {"yaml-cpp/", {"devicetwin/kubeedge_yaml.cc", "tests/cli/open_api.h", "tests/hub/"}},
     {"nlohmann/",
-     {"schemas/", "crdt/document", "devicetwin/", "edgeruntime/", "tools/landfall/", "cloudsync/hub/", "tests/"}},
+     {"schemas/", "crdt/document", "crdt/exact_json", "devicetwin/", "edgeruntime/", "tools/landfall/",
+      "cloudsync/hub/", "tests/"}},
     {"gtest/", {"tests/"}},
     {"gmock/", {"tests/"}},
 };
@@ -191,11 +192,11 @@ TEST(Tidy, ThirdPartyHeadersEnterThroughFewFiles) {
 }
 
 TEST(Tidy, HeadersStayLight) {
-  // Compile time of everything above. The ones allowed are private to their folder.
-  const std::vector<std::string> allowed = {"schemas/flat_message.h",      "crdt/document_tree.h",
-                                            "devicetwin/json_value.h",     "edgeruntime/openssl_values.h",
-                                            "edgeruntime/state_json.h",    "edgeruntime/uv_link.h",
-                                            "tools/landfall/api_command.h"};
+  // Compile time of everything above. The ones allowed are private to their folder, or for .cc files alone.
+  const std::vector<std::string> allowed = {
+      "schemas/flat_message.h",  "crdt/document_tree.h",         "crdt/exact_json.h",
+      "devicetwin/json_value.h", "edgeruntime/openssl_values.h", "edgeruntime/state_json.h",
+      "edgeruntime/uv_link.h",   "tools/landfall/api_command.h"};
   for (const auto& file : tree()) {
     if (!file.ends_with(".h") || file.folder() == "tests" || starts_with_any(file.path, allowed)) continue;
     for (const auto& include : includes_of(file)) {

@@ -41,7 +41,7 @@ int list(const ApiTarget& target, const Words& words) {
 }
 
 int act(const ApiTarget& target, const Words& words, const char* action, Json what) {
-  return ask_and_print(target, {"POST", path_of(words), Json{{action, std::move(what)}}.dump()}, print_done);
+  return ask_and_print(target, {"POST", path_of(words)}, Json{{action, std::move(what)}}, print_done);
 }
 
 }  // namespace
@@ -60,7 +60,9 @@ void add_alarm(CLI::App& program, int& exit_code) {
   };
   const auto named = [](CLI::App& c, Words& w) {
     c.add_option("device", w.device)->required();
-    c.add_option("alarm", w.name)->required();
+    c.add_option("alarm", w.name)->required()->check([](const std::string& name) {
+      return name.find('/') == std::string::npos ? std::string() : "'" + name + "': an alarm's name has no '/'";
+    });
   };
   add(
       "list", "Alarms that are active or not acknowledged.", "",

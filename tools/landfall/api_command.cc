@@ -6,7 +6,10 @@
 
 #include <CLI/CLI.hpp>
 
+#include "crdt/exact_json.h"
+#include "crdt/json_text.h"
 #include "edgeruntime/config.h"
+#include "schemas/limits.h"
 #include "tools/landfall/talk.h"
 
 namespace landfall {
@@ -32,7 +35,7 @@ Result<Json> ask(const ApiTarget& target, ApiCall call) {
   call.actor = target.actor;
   const auto reply = call_api(NodePaths{target.dir}.socket(), call);
   if (!reply) return reply.error();
-  Json body = Json::parse(reply->body, nullptr, false);
+  Json body = read_exact(reply->body);
   if (reply->status < 300) return body;
   return Error{reply->status == 404 ? Code::not_found : Code::out_of_range, detail_of(*reply)};
 }
@@ -41,11 +44,22 @@ int ask_and_print(const ApiTarget& target, ApiCall call, const std::function<voi
   const auto answer = ask(target, std::move(call));
   if (!answer) return fail(answer.error());
   if (target.json) {
-    std::cout << answer->dump() << "\n";
+    std::cout << write_exact(*answer) << "\n";
   } else {
     print(*answer);
   }
   return 0;
+}
+
+int ask_and_print(const ApiTarget& target, ApiCall call, const Json& body,
+                  const std::function<void(const Json&)>& print) {
+  try {
+    (void)body.dump();
+  } catch (const Json::exception&) {
+    return fail({Code::out_of_range, "an argument is not UTF-8: set the terminal to it, or write \\u escapes in JSON"});
+  }
+  call.body = write_exact(body);
+  return ask_and_print(target, std::move(call), print);
 }
 
 Result<Json> ask_all(const ApiTarget& target, const std::string& path, const char* what) {
@@ -76,17 +90,26 @@ int watch(const ApiTarget& target, const std::string& path) {
   return 0;
 }
 
+Result<Json> parse_value(const std::string& text) {
+  if (json_nesting(text) > document_depth_max) {
+    return Error{Code::out_of_range,
+                 "the value is nested deeper than " + std::to_string(document_depth_max) + " levels"};
+  }
+  return read_exact(text);
+}
+
 Result<std::pair<std::string, Json>> parse_assignment(const std::string& text) {
   const auto equals = text.find('=');
   if (equals == std::string::npos || equals == 0)
     return Error{Code::out_of_range, "'" + text + "': expected name=value, for example opening=40"};
   const std::string value = text.substr(equals + 1);
-  Json json = Json::parse(value, nullptr, false);
-  if (json.is_discarded()) json = value;
-  return std::pair{text.substr(0, equals), std::move(json)};
+  auto json = parse_value(value);
+  if (!json) return Error{json.error()}.in(text.substr(0, equals));
+  if (json->is_discarded()) *json = value;
+  return std::pair{text.substr(0, equals), *std::move(json)};
 }
 
-std::string shown(const Json& value) { return value.is_string() ? value.get<std::string>() : value.dump(); }
+std::string shown(const Json& value) { return value.is_string() ? value.get<std::string>() : write_exact(value); }
 
 Result<std::string> read_input(const std::string& file) {
   if (file == "-") return std::string{std::istreambuf_iterator<char>(std::cin), {}};

@@ -4,6 +4,7 @@
 
 #include <CLI/CLI.hpp>
 
+#include "crdt/exact_json.h"
 #include "tools/landfall/api_command.h"
 #include "tools/landfall/commands.h"
 #include "tools/landfall/talk.h"
@@ -19,36 +20,38 @@ struct Words {
 
 void print_command(const Json& command) {
   std::cout << command.value("id", "") << "  " << command.value("device", "") << " " << command.value("name", "") << " "
-            << command.value("arguments", Json::object()).dump() << "  " << command.value("state", "");
+            << write_exact(command.value("arguments", Json::object())) << "  " << command.value("state", "");
   if (command.contains("result")) std::cout << "  " << shown(command["result"]);
   std::cout << "\n";
 }
 
 int issue(const ApiTarget& target, const Words& words) {
-  Json arguments = Json::parse(words.arguments, nullptr, false);
-  if (arguments.is_discarded()) return fail({Code::out_of_range, "arguments: not JSON: " + words.arguments});
+  auto arguments = parse_value(words.arguments);
+  if (!arguments) return fail(arguments.error());
+  if (arguments->is_discarded()) return fail({Code::out_of_range, "arguments: not JSON: " + words.arguments});
   Json body = {{"device", words.device},
                {"name", words.name},
-               {"arguments", std::move(arguments)},
+               {"arguments", *std::move(arguments)},
                {"valid_seconds", words.minutes * 60}};
   if (!words.id.empty()) body["id"] = words.id;
-  return ask_and_print(target, {"POST", "/v1/commands", body.dump()}, print_command);
+  return ask_and_print(target, {"POST", "/v1/commands"}, body, print_command);
 }
 
 int list(const ApiTarget& target, const Words& words) {
   const auto commands =
       ask_all(target, "/v1/commands?device=" + url_segment(words.device) + (words.open ? "&open=1" : ""), "commands");
   if (!commands) return fail(commands.error());
-  if (target.json) return std::cout << commands->dump() << "\n", 0;
+  if (target.json) return std::cout << write_exact(*commands) << "\n", 0;
   for (const auto& command : *commands) print_command(command);
   return 0;
 }
 
 int complete(const ApiTarget& target, const Words& words) {
-  Json result = Json::parse(words.result, nullptr, false);
-  if (result.is_discarded()) result = words.result;
-  const Json body = {{"succeeded", !words.failed}, {"result", std::move(result)}};
-  return ask_and_print(target, {"POST", "/v1/commands/" + url_segment(words.id), body.dump()}, print_done);
+  auto result = parse_value(words.result);
+  if (!result) return fail(result.error());
+  if (result->is_discarded()) *result = words.result;
+  const Json body = {{"succeeded", !words.failed}, {"result", *std::move(result)}};
+  return ask_and_print(target, {"POST", "/v1/commands/" + url_segment(words.id)}, body, print_done);
 }
 
 }  // namespace

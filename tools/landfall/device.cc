@@ -4,6 +4,7 @@
 
 #include <CLI/CLI.hpp>
 
+#include "crdt/exact_json.h"
 #include "edgeruntime/mqtt/access.h"
 #include "tools/landfall/api_command.h"
 #include "tools/landfall/commands.h"
@@ -29,7 +30,7 @@ void print_device(const Json& device) {
 int list(const ApiTarget& target) {
   const auto devices = ask_all(target, "/v1/devices", "devices");
   if (!devices) return fail(devices.error());
-  if (target.json) return std::cout << devices->dump() << "\n", 0;
+  if (target.json) return std::cout << write_exact(*devices) << "\n", 0;
   for (const auto& device : *devices) print_device(device);
   return 0;
 }
@@ -43,7 +44,7 @@ int put(const ApiTarget& target, const Words& words) {
                                    {"certificate_subject", &words.certificate}}) {
     if (!value->empty()) body[key] = *value;
   }
-  return ask_and_print(target, {"PUT", path_of(words), body.dump()}, print_done);
+  return ask_and_print(target, {"PUT", path_of(words)}, body, print_done);
 }
 
 int import(const ApiTarget& target, const Words& words) {
@@ -63,7 +64,7 @@ int set_password(const ApiTarget& target, const Words& words) {
   if (password.size() < 12)
     return fail({Code::out_of_range, "a password of 12 characters or more is expected on standard input"});
   const Json body = {{"password_hash", make_password_hash(password, random_salt())}};
-  return ask_and_print(target, {"PUT", path_of(words), body.dump()}, print_done);
+  return ask_and_print(target, {"PUT", path_of(words)}, body, print_done);
 }
 
 }  // namespace
@@ -113,7 +114,7 @@ void add_device(CLI::App& program, int& exit_code) {
         c.add_option("node", w.node)->required();
       },
       [](const auto& t, const auto& w) {
-        return ask_and_print(t, {"POST", path_of(w), Json{{"hand_over", {{"node", w.node}}}}.dump()}, print_done);
+        return ask_and_print(t, {"POST", path_of(w)}, Json{{"hand_over", {{"node", w.node}}}}, print_done);
       });
   add("password", "Sets the password with which the device connects to the broker, read from standard input.", "pump",
       named, set_password);

@@ -1,9 +1,10 @@
-// landfall doc list | show | put | patch | delete | annotate | watch
+// landfall doc list | show | put | patch | delete | annotate | settle | watch
 
 #include <iostream>
 
 #include <CLI/CLI.hpp>
 
+#include "crdt/exact_json.h"
 #include "tools/landfall/api_command.h"
 #include "tools/landfall/commands.h"
 #include "tools/landfall/talk.h"
@@ -12,7 +13,7 @@ namespace landfall {
 namespace {
 
 struct Words {
-  std::string name, file = "-", path, annotation, if_match;
+  std::string name, file = "-", path, annotation, dot, if_match;
 };
 
 std::string path_of(std::string_view name) {
@@ -40,10 +41,12 @@ int list(const ApiTarget& target, const Words& words) {
   return 0;
 }
 
-void print(const Json& answer) {
-  std::cout << answer.at("document").dump(2) << "\n";
+void print(const Json& answer, const std::string& dir) {
+  std::cout << write_exact(answer.at("document"), 2) << "\n";
   for (const auto& conflict : answer.value("conflicts", Json::array()))
-    std::cerr << "Not shown, written at the same time: " << conflict.dump() << "\n";
+    std::cerr << "Not shown, written at the same time: " << write_exact(conflict) << "\n  take it: landfall doc settle "
+              << answer.value("name", "") << " " << conflict.value("path", "") << " --dot " << conflict.value("dot", "")
+              << " --dir " << dir << "\n";
 }
 
 }  // namespace
@@ -73,7 +76,7 @@ void add_doc(CLI::App& program, int& exit_code) {
   add("list", "Names of documents.", "port/", prefix, list);
   add("show", "A document, and what was written at the same time and is not shown.", "port/plan", named,
       [](const auto& t, const auto& w) {
-        return ask_and_print(t, {"GET", path_of(w.name)}, print);
+        return ask_and_print(t, {"GET", path_of(w.name)}, [&](const Json& shown) { print(shown, t.dir); });
       });
   add("put", "Replaces a whole document.", "port/plan plan.json", from_file,
       [](const auto& t, const auto& w) { return write(t, w, "PUT"); });
@@ -90,7 +93,19 @@ void add_doc(CLI::App& program, int& exit_code) {
       },
       [](const auto& t, const auto& w) {
         const Json body = {{"annotate", {{"path", w.path}, {"annotation", w.annotation}}}};
-        return ask_and_print(t, {"POST", path_of(w.name), body.dump()}, print_done);
+        return ask_and_print(t, {"POST", path_of(w.name)}, body, print_done);
+      });
+  add(
+      "settle", "Ends a conflict: for what is shown, or for the write that is named.", "port/plan /berth",
+      [&](CLI::App& c, Words& w) {
+        named(c, w);
+        c.add_option("path", w.path, "JSON pointer, as `doc show` names it")->required();
+        c.add_option("--dot", w.dot, "The write that shall stand; without: what is shown");
+      },
+      [](const auto& t, const auto& w) {
+        Json what = {{"path", w.path}};
+        if (!w.dot.empty()) what["dot"] = w.dot;
+        return ask_and_print(t, {"POST", path_of(w.name)}, Json{{"settle", what}}, print_done);
       });
   add(
       "watch", "Prints the document, and again at each change.", "port/plan",

@@ -10,6 +10,7 @@
 #include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
 
+#include "crdt/exact_json.h"
 #include "edgeruntime/event_json.h"
 #include "edgeruntime/http_api.h"
 #include "edgeruntime/metrics.h"
@@ -76,10 +77,10 @@ Result<LogReader::Filter> parse_filter(const LogArguments& arguments) {
 }
 
 void print_event(const Dot& dot, const Event& event) {
-  const auto json = Json::parse(event_json(dot, event));
+  const auto json = read_exact(event_json(dot, event));
   std::string payload;
   if (json.contains("payload"))
-    payload = json["payload"].is_string() ? json["payload"].get<std::string>() : json["payload"].dump();
+    payload = json["payload"].is_string() ? json["payload"].get<std::string>() : write_exact(json["payload"]);
   if (json.contains("payload_base64")) payload = "base64:" + json["payload_base64"].get<std::string>();
   for (char& c : payload) {
     if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) c = ' ';

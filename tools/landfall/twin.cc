@@ -22,6 +22,9 @@ std::string setting(const Json& s) {
 
 void print_twin(const Json& twin, const std::string& dir) {
   std::cout << twin.at("device").get<std::string>() << (twin.value("registered", false) ? "" : "  (not registered)");
+  if (const auto by = twin.find("described_by"); by != twin.end())
+    std::cout << "  deleted, but described without seeing that by " << by->value("actor", "") << ", "
+              << by->value("time", "");
   if (const auto state = twin.value("state", ""); !state.empty()) std::cout << "  " << state;
   for (const auto& tag : twin.value("tags", Json::array())) std::cout << "  #" << shown(tag);
   std::cout << "\n";
@@ -49,9 +52,11 @@ struct Words {
 };
 
 int patch(const ApiTarget& target, const Words& words, Json body) {
-  ApiCall call{"PATCH", path_of(words.device), body.dump()};
+  ApiCall call{"PATCH", path_of(words.device)};
   if (!words.if_match.empty()) call.if_match = words.if_match;
-  return ask_and_print(target, std::move(call), print_done);
+  if (!words.reason.empty()) body["reason"] = words.reason;
+  if (words.take_back) body["take_back"] = true;
+  return ask_and_print(target, std::move(call), body, print_done);
 }
 
 // `key` of the body as an object of name=value.
@@ -62,8 +67,6 @@ int patch_values(const ApiTarget& target, const Words& words, const char* key) {
     if (!assignment) return fail(assignment.error());
     body[key][assignment->first] = assignment->second;
   }
-  if (!words.reason.empty()) body["reason"] = words.reason;
-  if (words.take_back) body["take_back"] = true;
   return patch(target, words, std::move(body));
 }
 
@@ -76,7 +79,7 @@ int unset(const ApiTarget& target, const Words& words) {
 int act(const ApiTarget& target, const Words& words, const char* action) {
   Json what = {{"property", words.property}};
   if (!words.dot.empty()) what["dot"] = words.dot;
-  return ask_and_print(target, {"POST", path_of(words.device), Json{{action, what}}.dump()}, print_done);
+  return ask_and_print(target, {"POST", path_of(words.device)}, Json{{action, what}}, print_done);
 }
 
 // Changes what is named and keeps the rest of the definition.
@@ -131,7 +134,11 @@ void add_twin(CLI::App& program, int& exit_code) {
     return [=](CLI::App& c, Words& w) {
       device(c, w);
       c.add_option(what, w.items, about)->required();
-      c.add_option("--reason", w.reason, "Why, for whoever reads it later");
+    };
+  };
+  const auto desired = [&](const char* what, const char* about) {
+    return [=](CLI::App& c, Words& w) {
+      items(what, about)(c, w);
       c.add_option("--if-match", w.if_match, "Only if the twin still has this version");
       c.add_flag("--take-back", w.take_back, "Ashore: end the overrides that are seen here as well");
     };
@@ -145,10 +152,15 @@ void add_twin(CLI::App& program, int& exit_code) {
   add("show", "A device's twin, with what was not taken.", "valve", device, [](const auto& t, const auto& w) {
     return ask_and_print(t, {"GET", path_of(w.device)}, [&](const Json& shown) { print_twin(shown, t.dir); });
   });
-  add("set", "Sets desired values: the cloud's ashore, an override aboard.", "valve opening=40",
-      items("name=value", "Properties; a value is JSON, or else a text"),
+  add(
+      "set", "Sets desired values: the cloud's ashore, an override aboard.", "valve opening=40",
+      [&](CLI::App& c, Words& w) {
+        desired("name=value", "Properties; a value is JSON, or else a text")(c, w);
+        c.add_option("--reason", w.reason, "Why, for whoever reads it later");
+      },
       [](const auto& t, const auto& w) { return patch_values(t, w, "desired"); });
-  add("unset", "Deletes desired values of this node's layer.", "valve opening", items("property", "Properties"), unset);
+  add("unset", "Deletes desired values of this node's layer.", "valve opening", desired("property", "Properties"),
+      unset);
   add("report", "Says what a device is, in its place.", "valve opening=38", items("name=value", "Properties"),
       [](const auto& t, const auto& w) { return patch_values(t, w, "reported"); });
   add("release", "Ends an override.", "valve opening", property,
