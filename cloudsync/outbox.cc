@@ -75,6 +75,11 @@ std::optional<std::uint64_t> Outbox::first_owed(const RunStream& of, std::uint64
   return std::nullopt;
 }
 
+void Outbox::set_voids(std::uint8_t streams, MayVoid may_void) {
+  voids_ = may_void ? streams : 0;
+  may_void_ = std::move(may_void);
+}
+
 void Outbox::appended(const Log::Range& range, Instant now) {
   const std::size_t stream = index_of(range.of.stream);
   if (!offered(range.of) || peer_have_.contains(range.of, range.first, range.last)) return;
@@ -346,7 +351,7 @@ Result<bool> Outbox::fill(const RunStream& of, Lane& lane) {
       starving_ |= static_cast<std::uint8_t>(1u << index_of(of.stream));
       return false;
     }
-    auto chunks = log_.read(of, lane.next, std::clamp<std::size_t>(window_, 64 << 10, 512 << 10));
+    auto chunks = read(of, lane.next, std::clamp<std::size_t>(window_, 64 << 10, 512 << 10));
     if (!chunks.ok()) return std::move(chunks).error();
     if (chunks->empty()) {
       lane.end = lane.next - 1;
@@ -362,11 +367,26 @@ Result<bool> Outbox::fill(const RunStream& of, Lane& lane) {
   return true;
 }
 
+Result<std::vector<Log::StoredChunk>> Outbox::read(const RunStream& of, std::uint64_t from, std::size_t bytes_max) {
+  const bool voids = of.run.node == self_ && (voids_ >> index_of(of.stream) & 1) != 0;
+  auto chunks = log_.read(of, from, voids ? std::max(bytes_max, void_read_bytes) : bytes_max);
+  if (!voids || !chunks || chunks->empty()) return chunks;
+  std::vector<Log::StoredChunk> out;
+  for (std::size_t i = 0; i < chunks->size();) {
+    auto made = make_voids(std::span(*chunks).subspan(i), may_void_, hasher_);
+    if (!made) return std::move(made).error();
+    if (*made) totals_.voids += (*made)->voids;
+    out.push_back(*made ? std::move((*made)->chunk) : std::move((*chunks)[i]));
+    i += *made ? (*made)->taken : 1;
+  }
+  return out;
+}
+
 // Takes the next chunk of the first range to be sent again.
 Status Outbox::fill_again(const RunStream& of, Lane& lane) {
   const Log::Range range = lane.again.front();
   lane.again.pop_front();
-  auto chunks = log_.read(of, range.first, 1);
+  auto chunks = read(of, range.first, 1);
   if (!chunks.ok()) return std::move(chunks).error();
   if (chunks->empty()) return ok();
   auto& chunk = chunks->front();

@@ -10,6 +10,7 @@
 
 #include "eventlog/chain.h"
 #include "eventlog/log.h"
+#include "eventlog/voids.h"
 #include "schemas/sync_messages.h"
 
 namespace landfall {
@@ -29,6 +30,7 @@ class Outbox {
  public:
   struct Totals {
     std::uint64_t chunks = 0, events = 0, bytes = 0, resent = 0;
+    std::uint64_t voids = 0;  // of the events, as they were made ready
     std::uint64_t snapshots = 0, snapshots_joined = 0, parts = 0, snapshot_bytes = 0;
   };
 
@@ -40,6 +42,8 @@ class Outbox {
   void offer(std::uint8_t own, std::uint8_t others, Instant now);
   // Sends what we hold of these events of runs that are the peer's, who lost them. Replaces what it asked for before.
   void give_back(const ReceivedContext& lost, Instant now);
+  // From now on what our own runs have to send of these streams goes with voids where `may_void` allows (eventlog/voids.h).
+  void set_voids(std::uint8_t streams, MayVoid may_void);
   void set_credit(std::size_t bytes) { credit_ = bytes; }
   // What the peer said it holds, all of it: replaces what we thought.
   void peer_holds(ReceivedContext have, Instant now);
@@ -135,6 +139,8 @@ class Outbox {
   // False where the lane turned out to have nothing more.
   Result<bool> fill(const RunStream& of, Lane& lane);
   Status fill_again(const RunStream& of, Lane& lane);
+  // As Log::read, with voids.
+  Result<std::vector<Log::StoredChunk>> read(const RunStream& of, std::uint64_t from, std::size_t bytes_max);
   void add_missing(const RunStream& of, Lane& lane, Log::StoredChunk& chunk, std::uint64_t first, std::uint64_t last);
   // Makes the front piece of the lane a chunk of its own, cut to about `bytes_max`.
   Status shape(Lane& lane, std::size_t bytes_max);
@@ -154,6 +160,8 @@ class Outbox {
   std::uint64_t rate_;
   ReceivedContext peer_have_;
   std::uint8_t own_ = 0, others_ = 0;  // streams offered
+  std::uint8_t voids_ = 0;
+  MayVoid may_void_;
   std::array<Lanes, stream_count> lanes_;
   std::array<std::unique_ptr<Feed>, stream_count> feeds_;
   std::uint8_t feedable_ = 0, starving_ = 0;

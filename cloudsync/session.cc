@@ -91,6 +91,7 @@ std::string Session::hello_body(HybridTime time) const {
   hello.relays = options_.relays;
   hello.understands_digest = options_.digests != nullptr;
   hello.understands_snapshot = options_.relays != 0;
+  hello.understands_voids = true;
   hello.have = bounded(subscribed_of(log_.received()), hello_context_bytes_max);
   hello.committed = bounded(subscribed_of(committed_()), hello_context_bytes_max);
   if (hello.committed == hello.have) hello.committed.clear();
@@ -204,6 +205,7 @@ void Session::take_hello(std::string_view body, Instant now, Effects& effects) {
   peer_hello_time_ = hello->time;
   peer_wants_ = hello->wants | hello->relays;
   outbox_->set_credit(hello->credit_bytes);
+  if (hello->understands_voids) outbox_->set_voids(options_.voids, options_.may_void);
   outbox_->peer_holds(std::move(holds), now);
   const std::uint8_t relayed = options_.relay_offers & hello->relays;
   if (options_.snapshot && hello->understands_snapshot) {
@@ -510,6 +512,7 @@ const Session::Totals& Session::totals() const {
   totals_.events_sent = sent.events;
   totals_.chunk_bytes_sent = sent.bytes;
   totals_.resent = sent.resent;
+  totals_.voids_sent = sent.voids;
   totals_.snapshots_offered = sent.snapshots;
   totals_.parts_sent = sent.parts;
   totals_.snapshot_bytes_sent = sent.snapshot_bytes;

@@ -12,6 +12,7 @@
 
 #include "cloudsync/network.h"
 #include "eventlog/log.h"
+#include "eventlog/voids.h"
 #include "schemas/sync_messages.h"
 
 namespace landfall {
@@ -35,6 +36,9 @@ struct SessionOptions {
   // Of a relayed stream, for a peer that lacks what is pruned here; unset: it keeps a gap. An older one will do that misses
   // nothing pruned.
   std::function<Result<std::shared_ptr<const Snapshot>>(Stream)> snapshot;
+  // Own changes of streams `voids` that may go as voids to a peer that knows what these are; unset: none.
+  std::uint8_t voids = 0;
+  MayVoid may_void;
   // What was taken of snapshots in earlier sessions with this peer; unset: nothing.
   std::shared_ptr<SnapshotTaker> taker;
   std::size_t credit_bytes = session_credit_bytes;
@@ -113,6 +117,7 @@ class Session {
   struct Totals {
     std::uint64_t chunks_sent = 0, chunks_received = 0, events_sent = 0, events_received = 0, chunk_bytes_sent = 0,
                   chunk_bytes_received = 0, duplicates = 0, resent = 0;
+    std::uint64_t voids_sent = 0;  // of events_sent
     // Joined: here, or by the peer. Parts and bytes as sent and as taken, manifests included in the bytes.
     std::uint64_t snapshots_offered = 0, snapshots_joined = 0, parts_sent = 0, parts_received = 0,
                   snapshot_bytes_sent = 0, snapshot_bytes_received = 0;

@@ -344,9 +344,9 @@ State& State::operator=(State other) noexcept { return rep_ = std::move(other.re
 Status State::apply(const Dot& dot, const Event& event) {
   if (rep_->has_received(dot)) return ok();
   const std::uint32_t own = rep_->number_of(dot.run);
-  if (event.kind == Kind::change) LANDFALL_TRY(rep_->read(own, event.payload));
+  if (has_ops(event.kind)) LANDFALL_TRY(rep_->read(own, event.payload));
   LANDFALL_TRY(rep_->received.add(dot));
-  if (event.kind == Kind::change) rep_->apply(dot, own, dot.seq, event);
+  if (has_ops(event.kind)) rep_->apply(dot, own, dot.seq, event);
   rep_->forget_pending(dot);
   return ok();
 }
@@ -363,9 +363,9 @@ Status State::apply_rows(const RunStream& of, std::uint64_t first, std::string_v
     if (dot.seq <= base || (dot.seq <= max && rep.has_received(dot))) continue;
     const auto event = decode_row(row);
     status = event ? ok() : Status(event.error());
-    if (status && event->kind == Kind::change) status = rep.read(own, event->payload);
+    if (status && has_ops(event->kind)) status = rep.read(own, event->payload);
     if (!status) break;
-    if (event->kind == Kind::change) rep.apply(dot, own, first, *event);
+    if (has_ops(event->kind)) rep.apply(dot, own, first, *event);
     rep.forget_pending(dot);
   }
   if (status && reader.corrupt()) status = Error{Code::corrupt, "rows: bad length"};

@@ -11,12 +11,30 @@ namespace {
 
 constexpr unsigned char row_tag = 0x00;
 constexpr unsigned char start_tag = 0x02;
+constexpr unsigned char void_tag = 0x03;
 
 void put_u32(std::string& out, std::uint32_t value) {
   for (int i = 0; i < 4; ++i) out.push_back(static_cast<char>(value >> (8 * i)));
 }
 
+constexpr std::size_t kind_at = 8;
+bool is_void(std::string_view row) { return row.size() > kind_at && static_cast<Kind>(row[kind_at]) == Kind::voided; }
+// Empty inside a range of voids, or in a row that does not decode: then there is no chunk.
+std::string_view mask_of(std::string_view row) {
+  const Result<Event> event = decode_row(row);
+  return event ? event->chain : std::string_view();
+}
+
 }  // namespace
+
+VoidEdges void_edges(std::string_view rows) {
+  RowReader reader(rows);
+  std::string_view row = reader.next(), last;
+  VoidEdges edges{is_void(row), false};
+  for (; !row.empty(); row = reader.next()) last = row;
+  edges.after = is_void(last) && mask_of(last).empty();
+  return edges;
+}
 
 Digest chain_start(const RunStream& of) {
   std::string text(1, static_cast<char>(start_tag));
@@ -40,16 +58,33 @@ ChainHasher::~ChainHasher() {
   EVP_MD_free(const_cast<EVP_MD*>(static_cast<const EVP_MD*>(digest_)));
 }
 
-void ChainHasher::extend(Digest& chain, std::string_view row) {
+void ChainHasher::hash(std::uint8_t tag, Digest& chain, std::initializer_list<std::string_view> parts) {
   auto* context = static_cast<EVP_MD_CTX*>(context_);
   unsigned char head[1 + sizeof(Digest)];
-  head[0] = row_tag;
+  head[0] = tag;
   std::memcpy(head + 1, chain.data(), chain.size());
   bool done = EVP_DigestInit_ex2(context, static_cast<const EVP_MD*>(digest_), nullptr) == 1 &&
-              EVP_DigestUpdate(context, head, sizeof head) == 1 &&
-              EVP_DigestUpdate(context, row.data(), row.size()) == 1 &&
-              EVP_DigestFinal_ex(context, chain.data(), nullptr) == 1;
+              EVP_DigestUpdate(context, head, sizeof head) == 1;
+  for (const std::string_view part : parts) done = done && EVP_DigestUpdate(context, part.data(), part.size()) == 1;
+  done = done && EVP_DigestFinal_ex(context, chain.data(), nullptr) == 1;
   LANDFALL_CHECK(done);
+}
+
+void ChainHasher::extend(Digest& chain, std::string_view row) {
+  if (!is_void(row)) return hash(row_tag, chain, {row});
+  const std::string_view mask = mask_of(row);
+  if (mask.empty()) return hash(void_tag, chain, {row});
+  static constexpr char zeros[sizeof(Digest)] = {};
+  const auto at = static_cast<std::size_t>(mask.data() - row.data());
+  hash(void_tag, chain, {row.substr(0, at), {zeros, sizeof zeros}, row.substr(at + mask.size())});
+  for (std::size_t i = 0; i < chain.size(); ++i) chain[i] ^= static_cast<std::uint8_t>(mask[i]);
+}
+
+Digest ChainHasher::chain_of_void(const Digest& before, std::string_view row, const Digest& wanted) {
+  Digest chain = before;
+  extend(chain, row);
+  for (std::size_t i = 0; i < chain.size(); ++i) chain[i] ^= wanted[i];
+  return chain;
 }
 
 void ChainHasher::extend_rows(Digest& chain, std::string_view rows) {

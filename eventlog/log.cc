@@ -270,7 +270,8 @@ void LogImpl::submit(Prepared prepared, std::function<void(Status)> done) {
   batch.put(Table::chunks, layout::chunk_key(run->handle, of.stream, header.last), std::move(prepared.bytes));
   note_fork(of.run);
   if (prepared.start) note_fork(prepared.start->parent);
-  stream_state(of).in_flight.push_back({header.first, header.last, header.chain_before, header.chain_after});
+  stream_state(of).in_flight.push_back(
+      {header.first, header.last, header.chain_before, header.chain_after, prepared.voids});
   ++submitted_;
   auto complete = [this, alive = alive_, header, settles, objects = std::move(prepared.delta.objects),
                    changes = std::move(changes), done = std::move(done)](Status status) mutable {

@@ -78,6 +78,7 @@ class LogImpl final : public Log {
   struct InFlight {
     std::uint64_t first, last;
     Digest before, after;
+    VoidEdges voids;
   };
   struct StreamState {
     std::shared_ptr<Lane> lane;
@@ -85,13 +86,11 @@ class LogImpl final : public Log {
     std::optional<InFlight> newest;  // the last that became A1: most chunks follow it
   };
 
-  // One call's end inside a chunk.
-  struct Ending {
+  struct Ending {  // of one call, inside a chunk
     OnAppended done;
     Appended appended;
   };
-  // What waits to become one own chunk.
-  struct Gathered {
+  struct Gathered {  // what waits to become one own chunk
     std::string rows;
     std::uint64_t first = 0, count = 0;
     HybridTime time_min{~0ull}, time_max;
@@ -106,14 +105,14 @@ class LogImpl final : public Log {
     std::deque<Gathered> waiting;
     int started = 0;  // chunks in preparation or commit
   };
-  // A chunk with all that goes into its batch.
-  struct Prepared {
+  struct Prepared {  // a chunk with all that goes into its batch
     ChunkHeader header;
     std::string bytes;
     SubjectSet subjects;
     std::vector<Meta> meta;
     std::optional<RunStart> start;  // the chunk holds its run's first event
     StateDelta delta;
+    VoidEdges voids = {};
   };
   // A commit that is through, and what is to be told of it.
   struct Finished {
@@ -167,8 +166,9 @@ class LogImpl final : public Log {
   void admit(const std::shared_ptr<IngestJob>& job);
   Result<std::vector<Prepared>> fit(IngestJob& job);
   Status check_gap_before(const ChunkHeader& header) const;
-  Status check_overlap(const ChunkHeader& header);
-  Status check_neighbours(const ChunkHeader& header);
+  Status check_overlap(const ChunkHeader& header, const VoidEdges& voids);
+  Status check_neighbours(const ChunkHeader& header, const VoidEdges& voids);
+  Result<VoidEdges> voids_at(const RunStream& of, std::uint64_t seq) const;
   Result<std::optional<Digest>> chain_known_at(const RunStream& of, std::uint64_t seq);
   void finish_ingest(const std::shared_ptr<IngestJob>& job, const Status& status);
 

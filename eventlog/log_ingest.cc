@@ -1,6 +1,7 @@
 #include <algorithm>
 
 #include "eventlog/log_impl.h"
+#include "schemas/varint.h"
 
 // Foreign events: a chunk is proven in its stream's lane, fitted to what is here, and stored as received.
 
@@ -24,6 +25,7 @@ struct LogImpl::IngestJob {
   SubjectSet subjects;
   std::optional<RunStart> start;
   StateDelta delta;
+  VoidEdges voids;
   HybridTime believed;  // highest stamp of a clock that may be believed
   ClockClass believed_class = ClockClass::untrusted;
 
@@ -56,6 +58,7 @@ struct LogImpl::IngestJob {
       start = std::move(*run_start);
     }
     delta = changes.take();
+    voids = void_edges(chunk.rows);
     return ok();
   }
 };
@@ -146,33 +149,41 @@ Result<std::vector<LogImpl::Prepared>> LogImpl::fit(IngestJob& job) {
   }
   if (all_new) {
     LANDFALL_TRY(check_gap_before(header));
-    LANDFALL_TRY(check_neighbours(header));
-    parts.push_back(
-        {header, std::move(job.bytes), std::move(job.subjects), {}, std::move(job.start), std::move(job.delta)});
+    LANDFALL_TRY(check_neighbours(header, job.voids));
+    parts.push_back({header,
+                     std::move(job.bytes),
+                     std::move(job.subjects),
+                     {},
+                     std::move(job.start),
+                     std::move(job.delta),
+                     job.voids});
     return parts;
   }
-  LANDFALL_TRY(check_overlap(header));
+  LANDFALL_TRY(check_overlap(header, job.voids));
   for (const auto& range : missing) {
     Result<std::string> cut = cut_chunk(job.bytes, range.first, range.last, hasher_);
     if (!cut) return std::move(cut).error();
     Result<ChunkHeader> cut_header = read_chunk_header(*cut);
     if (!cut_header) return std::move(cut_header).error();
     LANDFALL_TRY(check_gap_before(*cut_header));
-    LANDFALL_TRY(check_neighbours(*cut_header));
     StateDelta delta;
+    VoidEdges voids;
     if (!job.delta.empty()) {  // what is here of the chunk counts as any other event
       Result<DecodedChunk> rows = decode_chunk(*cut);
       if (!rows) return std::move(rows).error();
+      voids = void_edges(rows->rows);
       Result<StateDelta> made = make_state_delta(header.of, range.first, rows->rows);
       if (!made) return std::move(made).error();
       delta = std::move(*made);
     }
+    LANDFALL_TRY(check_neighbours(*cut_header, voids));
     parts.push_back({std::move(*cut_header),
                      std::move(*cut),
                      job.subjects,
                      {},
                      range.first == 1 ? job.start : std::nullopt,
-                     std::move(delta)});
+                     std::move(delta),
+                     voids});
   }
   return parts;
 }
@@ -188,35 +199,70 @@ Status LogImpl::check_gap_before(const ChunkHeader& header) const {
                                        std::to_string(planned_.base(of) + 1) + " on"};
 }
 
-// The chain at a seq covers every row up to it: where it is equal, all is equal.
-Status LogImpl::check_overlap(const ChunkHeader& header) {
+// The chain at a seq covers every row up to it: where it is equal, all is equal. Inside a range of voids it says nothing of
+// the changes that these stand for, which another peer may have sent.
+Status LogImpl::check_overlap(const ChunkHeader& header, const VoidEdges& voids) {
   Result<std::optional<Digest>> known = chain_known_at(header.of, header.last);
   if (!known) return std::move(known).error();
-  if (!*known || **known == header.chain_after) return ok();
+  if (!*known || **known == header.chain_after || voids.after) return ok();
+  Result<VoidEdges> here = voids_at(header.of, header.last);
+  if (!here) return std::move(here).error();
+  if (here->after) return ok();
   return Error{Code::conflict, to_string(Dot{header.of.run, header.of.stream, header.last}) +
                                    ": a second history under known dots (fork)"};
 }
 
-Status LogImpl::check_neighbours(const ChunkHeader& header) {
+Status LogImpl::check_neighbours(const ChunkHeader& header, const VoidEdges& voids) {
   const RunStream& of = header.of;
   auto fork = [&](std::uint64_t seq) {
     return Error{Code::conflict,
                  to_string(Dot{of.run, of.stream, seq}) + ": its chain does not join what is here (fork)"};
   };
-  if (header.first > 1 && planned_.contains(Dot{of.run, of.stream, header.first - 1})) {
+  if (header.first > 1 && planned_.contains(Dot{of.run, of.stream, header.first - 1}) && !voids.before) {
     Result<std::optional<Digest>> before = chain_known_at(of, header.first - 1);
     if (!before) return std::move(before).error();
-    if (*before && **before != header.chain_before) return fork(header.first);
+    if (*before && **before != header.chain_before) {
+      Result<VoidEdges> here = voids_at(of, header.first - 1);
+      if (!here) return std::move(here).error();
+      if (!here->after) return fork(header.first);
+    }
   }
-  if (!planned_.contains(Dot{of.run, of.stream, header.last + 1})) return ok();
+  if (voids.after || !planned_.contains(Dot{of.run, of.stream, header.last + 1})) return ok();
   for (const InFlight& f : stream_state(of).in_flight) {
-    if (f.first == header.last + 1) return f.before == header.chain_after ? ok() : Status(fork(f.first));
+    if (f.first == header.last + 1)
+      return f.before == header.chain_after || f.voids.before ? ok() : Status(fork(f.first));
   }
   Result<std::optional<ChunkHeader>> after = holding(of, header.last + 1);
   if (!after) return std::move(after).error();
-  if (*after && (*after)->first == header.last + 1 && (*after)->chain_before != header.chain_after)
-    return fork(header.last + 1);
-  return ok();
+  if (!*after || (*after)->first != header.last + 1 || (*after)->chain_before == header.chain_after) return ok();
+  Result<VoidEdges> there = voids_at(of, (*after)->last);
+  if (!there) return std::move(there).error();
+  return there->before ? ok() : Status(fork(header.last + 1));
+}
+
+// Of the chunk that ends at `seq`, or else whether seq itself lies inside a range of voids.
+Result<VoidEdges> LogImpl::voids_at(const RunStream& of, std::uint64_t seq) const {
+  const auto streams = streams_.find(of);
+  if (streams != streams_.end()) {
+    for (const InFlight& f : streams->second.in_flight) {
+      if (f.last == seq) return f.voids;
+    }
+  }
+  Result<std::optional<ChunkHeader>> header = holding(of, seq);
+  if (!header) return std::move(header).error();
+  if (!*header) return VoidEdges();
+  Result<std::string> bytes =
+      store_.get(Table::chunks, layout::chunk_key(runs_.find(of.run)->handle, of.stream, (*header)->last));
+  if (!bytes) return std::move(bytes).error();
+  Result<DecodedChunk> chunk = decode_chunk(*bytes);
+  if (!chunk) return std::move(chunk).error();
+  if ((*header)->last == seq) return void_edges(chunk->rows);
+  RowReader reader(chunk->rows);
+  std::string_view row;
+  for (std::uint64_t s = (*header)->first; s <= seq; ++s) row = reader.next();
+  std::string sized;
+  append_varint(sized, row.size());
+  return VoidEdges{false, void_edges(sized.append(row)).after};
 }
 
 // The chain after `seq` as far as it can be told: none for a seq that is not here or lies inside a chunk in flight.

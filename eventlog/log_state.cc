@@ -11,6 +11,7 @@ namespace landfall {
 // Gives the bytes of its rows' keys.
 Result<std::size_t> LogImpl::check_change(const Event& event, std::uint64_t own_seq) const {
   std::size_t bytes = 0;
+  if (event.kind == Kind::voided) return Error{Code::out_of_range, "void: stands for a change, none is written"};
   if (event.kind != Kind::change) return bytes;
   OpReader reader(event.payload, run_);
   OpReader::View op;

@@ -24,13 +24,14 @@ std::uint32_t StateDeltaMaker::number(const RunId& run) {
 }
 
 Status StateDeltaMaker::add(std::uint64_t seq, const Event& event) {
-  if (event.kind != Kind::change) return ok();
+  if (!has_ops(event.kind)) return ok();
   OpReader reader(event.payload, of_.run);
   numbers_.clear();
   for (std::size_t i = 0; reader.status() && i < reader.runs(); ++i)
     numbers_.push_back(number(reader.run(static_cast<std::uint32_t>(i))));
   OpReader::View op;
   while (reader.next(op)) {
+    if (op.value && event.kind == Kind::voided) return Error{Code::corrupt, "void: puts a value"};
     bytes_ += (op.supersedes.size() + (op.value ? 1 : 0)) * state_row_bytes(event.subject, op.path);
     if (bytes_ > chunk_state_bytes_max) return Error{Code::out_of_range, "change: over 16 MiB of rows"};
     for (const OpReader::Superseded& dot : op.supersedes)

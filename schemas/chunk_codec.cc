@@ -30,7 +30,7 @@ struct Stored {
 bool takes_columns(const ChunkHeader& header, std::string_view rows) {
   if (header.count() < columnar_rows_min) return false;
   const std::string_view row = RowReader(rows).next();
-  return row.size() > 8 && static_cast<Kind>(row[8]) == Kind::change;
+  return row.size() > 8 && has_ops(static_cast<Kind>(row[8]));
 }
 
 Stored store(const ChunkHeader& header, std::string_view rows) {

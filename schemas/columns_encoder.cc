@@ -217,7 +217,7 @@ bool Encoder::read_row(std::string_view row) {
   made.subject = subjects_.index_of(subject, false);
   if (!read_attributes(row.substr(0, length), subject, head)) return false;
   row.remove_prefix(length);
-  if (static_cast<Kind>(head[0]) == Kind::change && read_ops(row)) return true;
+  if (has_ops(static_cast<Kind>(head[0])) && read_ops(row)) return true;
   made.raw = row;
   return true;
 }

@@ -12,6 +12,7 @@
 #                 1 content type   2 source   3 id   4 device   (UTF-8 without control characters)
 #                 5 deps (schemas/event.h, encode_deps)
 #                 6 actor   (text as 1 to 4)
+#                 7 chain   (32 bytes, of kind 20 alone: eventlog/chain.h)
 #               An attribute that is empty is left out. Readers skip tags that they do not know.
 #   payload     the rest, at most 262144 bytes
 #

@@ -20,7 +20,11 @@ enum class Kind : std::uint8_t {
   alarm = 17,
   message = 18,  // any other captured or published message
   change = 19,   // of the state of the object that the subject names: payload as in op.h, actor says who
+  // A change that was superseded before it left its node, and whose values nobody asked to keep (history=latest): what it
+  // superseded, at which paths, and no value. It stands for that change for whoever receives it.
+  voided = 20,
 };
+inline bool has_ops(Kind kind) { return kind == Kind::change || kind == Kind::voided; }
 
 // One event without its dot: the dot follows from the chunk. All views borrow: from the caller when appended (copied
 // before append returns), from the chunk's rows when decoded.
@@ -35,6 +39,7 @@ struct Event {
   std::string_view device;        // key in Kafka; empty: the subject
   std::string_view actor;         // who asked for it: user, device, workload; empty: the node itself
   std::string_view deps;          // encoded dots this event depends on across streams (encode_deps)
+  std::string_view chain;         // voided, the last of a range: 32 bytes that make the chain go on (eventlog/chain.h)
   std::string_view payload;
 };
 

@@ -11,7 +11,16 @@
 namespace landfall {
 namespace {
 
-enum Tag : std::uint8_t { tag_content_type = 1, tag_source, tag_id, tag_device, tag_deps, tag_actor, tag_after_last };
+enum Tag : std::uint8_t {
+  tag_content_type = 1,
+  tag_source,
+  tag_id,
+  tag_device,
+  tag_deps,
+  tag_actor,
+  tag_chain,
+  tag_after_last
+};
 
 constexpr std::uint8_t flags_clock = 0x03;
 constexpr std::uint8_t flags_retained = 0x04;
@@ -28,6 +37,7 @@ std::string_view Event::*field_of(std::uint8_t tag) {
     case tag_device: return &Event::device;
     case tag_deps: return &Event::deps;
     case tag_actor: return &Event::actor;
+    case tag_chain: return &Event::chain;
     default: return nullptr;
   }
 }
@@ -56,6 +66,11 @@ char* put(char* to, std::string_view bytes) {
   return to + bytes.size();
 }
 
+// Only a void says where the chain goes on.
+bool is_chain_in_place(const Event& event) {
+  return event.chain.empty() || (event.kind == Kind::voided && event.chain.size() == sizeof(Digest));
+}
+
 bool is_clean_event(const Event& event) {
   return is_clean_text(event.subject) && is_clean_text(event.content_type) && is_clean_text(event.source) &&
          is_clean_text(event.id) && is_clean_text(event.device) && is_clean_text(event.actor);
@@ -81,6 +96,7 @@ Status encode_row(const Event& event, std::string& rows) {
   if (event.subject.empty() && event.kind >= Kind::telemetry) return refused("no subject");
   if (static_cast<std::uint8_t>(event.clock) > flags_clock) return refused("unknown clock class");
   if (!is_clean_event(event)) return refused("subject or attribute is not UTF-8 without control characters");
+  if (!is_chain_in_place(event)) return refused("a chain that does not belong there");
 
   const std::size_t row = row_fixed_bytes + varint_size(event.subject.size()) + event.subject.size() +
                           varint_size(attributes) + attributes + event.payload.size();
@@ -134,6 +150,7 @@ Result<Event> decode_row(std::string_view row) {
     event.*field = value;
   }
   if (!is_clean_event(event)) return corrupt("subject or attribute is not UTF-8 without control characters");
+  if (!is_chain_in_place(event)) return corrupt("a chain that does not belong there");
   return event;
 }
 

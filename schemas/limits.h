@@ -27,6 +27,10 @@ inline constexpr std::size_t columnar_dots_max = 8;  // of one op
 inline constexpr std::size_t columnar_runs_max = 1024;
 // Subjects times paths for which the last write of the chunk is kept at hand; beyond: dots are stored as distances.
 inline constexpr std::size_t columnar_cells_max = 1 << 18;
+// Superseded changes next to one another that are worth the 32 bytes of the chain behind them; fewer are sent as they are.
+inline constexpr std::size_t void_range_events_min = 8;
+// What of a stream that takes voids is read at once to make a chunk of them; beyond: the next chunk begins there.
+inline constexpr std::size_t void_read_bytes = 1 << 20;
 // No stream reaches it; refused with out_of_range, so that sums of seqs cannot overflow.
 inline constexpr std::uint64_t seq_max = (std::uint64_t{1} << 62) - 1;
 

@@ -38,7 +38,7 @@ struct Hello {
   # One bit per stream of which the sender subscribes to all runs that the peer has, and not only to the peer's own. `have`
   # then names all runs of these streams but the sender's own.
   understands @15 :UInt8;
-  # One bit for what not every version knows: 1 digest, 2 the three frames of snapshots.
+  # One bit for what not every version knows: 1 digest, 2 the three frames of snapshots, 4 voids.
 }
 
 struct Ack {

@@ -11,7 +11,7 @@ namespace {
 
 constexpr auto clock_max = static_cast<std::uint8_t>(ClockClass::authenticated);
 constexpr auto streams_max = static_cast<std::uint8_t>((1u << stream_count) - 1);
-constexpr std::uint8_t understands_digest = 1, understands_snapshot = 2;
+constexpr std::uint8_t understands_digest = 1, understands_snapshot = 2, understands_voids = 4;
 
 // Copies text of at most bytes_max. A line may hold no control characters; a PEM block has line ends.
 Status copy_line(const char* what, capnp::Text::Reader from, std::size_t bytes_max, std::string& to) {
@@ -79,7 +79,8 @@ std::string encode(const Hello& hello) {
     root.setSoftware(wire::text(hello.software));
     root.setRelays(hello.relays);
     root.setUnderstands(static_cast<std::uint8_t>((hello.understands_digest ? understands_digest : 0) |
-                                                  (hello.understands_snapshot ? understands_snapshot : 0)));
+                                                  (hello.understands_snapshot ? understands_snapshot : 0) |
+                                                  (hello.understands_voids ? understands_voids : 0)));
   });
 }
 
@@ -94,6 +95,7 @@ Result<Hello> decode_hello(std::string_view body) {
     hello.relays = root.getRelays() & streams_max;
     hello.understands_digest = (root.getUnderstands() & understands_digest) != 0;
     hello.understands_snapshot = (root.getUnderstands() & understands_snapshot) != 0;
+    hello.understands_voids = (root.getUnderstands() & understands_voids) != 0;
     hello.credit_bytes = root.getCreditBytes();
     hello.node = wire::make_node(root.getNodeHigh(), root.getNodeLow());
     hello.run = {wire::make_node(root.getRunNodeHigh(), root.getRunNodeLow()), root.getRunCounter(),

@@ -27,7 +27,7 @@ struct Hello {
   std::string committed;  // what of it is A2 at the sender; empty: the same as `have`
   std::string software;
   std::uint8_t relays = 0;  // bit per stream of which the sender subscribes to all runs that the peer has
-  bool understands_digest = false, understands_snapshot = false;
+  bool understands_digest = false, understands_snapshot = false, understands_voids = false;
 };
 
 struct Ack {

@@ -5,6 +5,7 @@
 
 #include <gtest/gtest.h>
 
+#include <iostream>
 #include <map>
 #include <random>
 
@@ -116,6 +117,36 @@ struct Fleet {
     chunk.change(time, object, {op});
   }
 };
+
+// One property of each of 60 devices in turn, and the same superseded: all voids but the last round.
+TEST(Columns, HoldVoids) {
+  std::map<bool, std::size_t> bytes;
+  std::mt19937 random{5};
+  for (const bool voids : {false, true}) {
+    Chunk chunk;
+    for (std::uint64_t i = 0; i < 4000; ++i) {
+      const bool range = voids && i < 3940;
+      const std::string subject = "twin/d" + std::to_string(i % 60);
+      const std::string value = std::to_string(random() % 100'000);
+      std::vector<Op> ops{{"/p/rpm", std::nullopt, i < 60 ? std::vector<Dot>() : std::vector{own(chunk.next() - 60)}}};
+      if (!range) ops[0].value = value;
+      const std::string payload = encode_ops(ops, of).value();
+      Event event;
+      event.kind = range ? Kind::voided : Kind::change;
+      event.clock = ClockClass::synced;
+      event.time = {(1'700'000'000'000 + (range ? 0 : 16 * i + random() % 16)) << 16};
+      event.subject = subject;
+      event.device = columns::device_of(subject, columns::device_rest);
+      event.payload = payload;
+      if (range && i == 3939) event.chain = "0123456789abcdef0123456789ABCDEF";
+      chunk.add(event);
+    }
+    expect_same(chunk, Codec::columnar);
+    bytes[voids] = chunk.encoded().size();
+  }
+  std::cout << bytes[false] << " bytes as changes, " << bytes[true] << " with voids\n";
+  EXPECT_LT(bytes[true] * 10, bytes[false]);
+}
 
 TEST(Columns, AnEditOfAFleetTakesAtMostTenBytes) {
   Fleet fleet;

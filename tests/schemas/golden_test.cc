@@ -52,6 +52,22 @@ TEST(Golden, RowOfAChangeWithItsActor) {
   EXPECT_TRUE(samples::same(decode_row(row).value(), change));
 }
 
+// Of a range of two: inside it, and at its end.
+TEST(Golden, RowsOfVoids) {
+  Event inside;
+  inside.kind = Kind::voided;
+  inside.time = {0x018f'1234'5678'0000};
+  inside.clock = ClockClass::synced;
+  inside.subject = "twin/pump-7";
+  inside.device = "pump-7";
+  inside.payload = "as in change/";
+  EXPECT_TRUE(samples::same(decode_row(same_bytes("row/void", row_of(inside))).value(), inside));
+  Event last = inside;
+  last.chain = "0123456789abcdef0123456789ABCDEF";
+  const std::string row = same_bytes("row/void-last", row_of(last));
+  EXPECT_TRUE(samples::same(decode_row(row).value(), last));
+}
+
 TEST(Golden, Changes) {
   const RunStream of{samples::run(5, 2), Stream::desired};
   const auto again = [&](const std::string& name, std::vector<Op> ops) {

@@ -112,7 +112,7 @@ Rows rows(std::uint64_t count, std::size_t payload_bytes) {
 bool same(const Event& a, const Event& b) {
   return a.time == b.time && a.clock == b.clock && a.kind == b.kind && a.retained == b.retained &&
          a.subject == b.subject && a.content_type == b.content_type && a.source == b.source && a.id == b.id &&
-         a.device == b.device && a.actor == b.actor && a.deps == b.deps && a.payload == b.payload;
+         a.device == b.device && a.actor == b.actor && a.deps == b.deps && a.chain == b.chain && a.payload == b.payload;
 }
 
 }  // namespace landfall::samples
