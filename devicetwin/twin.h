@@ -48,8 +48,8 @@ enum class Policy : std::uint8_t {
 std::string_view to_string(Policy policy);  // "cloud-wins", ...
 Result<Policy> parse_policy(std::string_view text);
 
-// What of a reported property should travel: every value, or (while there is no link) the newest. Recorded; every one travels
-// today, whatever it says.
+// What of a reported property travels: every value, or only those that are not superseded when their turn on the link comes
+// (latest.h). Aboard every one is kept.
 enum class History : std::uint8_t { keep, latest };
 
 // What is known of a property beside its values. Written by whoever defines the device; in stream document.

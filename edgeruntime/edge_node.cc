@@ -4,6 +4,7 @@
 
 #include <spdlog/spdlog.h>
 
+#include "devicetwin/latest.h"
 #include "edgeruntime/enrolment.h"
 #include "edgeruntime/event_bus.h"
 #include "edgeruntime/node.h"
@@ -90,6 +91,8 @@ class EdgeNode final : public NodeBody {
     options.session.link_bytes_per_second = config_.link.bytes_per_second;
     options.session.heartbeat = config_.link.heartbeat;
     options.session.software = software_name();
+    options.session.voids = 1u << static_cast<int>(Stream::reported);
+    options.session.may_void = superseded_latest(*log_);
     replicator_ = Replicator::create(loop_, *log_, *renewal_, std::move(options));
     return ok();
   }

@@ -47,6 +47,7 @@ Json peer_json(const NodeStatus::PeerLine& peer) {
           {"chunk_bytes_received", peer.chunk_bytes_received},
           {"duplicates", peer.duplicates},
           {"resent", peer.resent},
+          {"voids_sent", peer.voids_sent},
           {"snapshots_offered", peer.snapshots_offered},
           {"snapshots_joined", peer.snapshots_joined},
           {"snapshot_parts_sent", peer.parts_sent},
@@ -204,11 +205,12 @@ std::string metrics_text(const NodeStatus& status) {
   out.gauge("landfall_log_pending_bytes", "Bytes accepted and not yet durable.",
             static_cast<double>(status.log_pending_bytes));
   out.gauge("landfall_link_held", "1 where an operator holds the link.", status.held);
-  double connected = 0, sent = 0, received = 0, duplicates = 0, compared = 0, divergences = 0, diverged = 0, joined = 0,
-         parts_out = 0, parts_in = 0;
+  double connected = 0, sent = 0, voids = 0, received = 0, duplicates = 0, compared = 0, divergences = 0, diverged = 0,
+         joined = 0, parts_out = 0, parts_in = 0;
   for (const auto& peer : status.peers) {
     connected += peer.connected;
     sent += static_cast<double>(peer.events_sent);
+    voids += static_cast<double>(peer.voids_sent);
     received += static_cast<double>(peer.events_received);
     duplicates += static_cast<double>(peer.duplicates);
     compared += static_cast<double>(peer.compared);
@@ -220,6 +222,9 @@ std::string metrics_text(const NodeStatus& status) {
   }
   out.gauge("landfall_links_connected", "Peers with a link.", connected);
   out.gauge("landfall_session_events_sent", "Events sent in the present sessions.", sent);
+  out.gauge("landfall_session_voids_sent",
+            "Of them, changes that were superseded and of properties with history=latest: sent without their values.",
+            voids);
   out.gauge("landfall_session_events_received", "Events received in the present sessions.", received);
   out.gauge("landfall_session_duplicate_events", "Events received in the present sessions that were here already.",
             duplicates);

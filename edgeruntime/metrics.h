@@ -43,7 +43,7 @@ struct NodeStatus {
     bool connected = false, in_sync = false;
     double since_s = 0;
     std::uint64_t events_sent = 0, events_received = 0, chunks_sent = 0, chunks_received = 0, chunk_bytes_sent = 0,
-                  chunk_bytes_received = 0, duplicates = 0, resent = 0;
+                  chunk_bytes_received = 0, duplicates = 0, resent = 0, voids_sent = 0;
     std::uint64_t snapshots_offered = 0, snapshots_joined = 0, parts_sent = 0, parts_received = 0,
                   snapshot_bytes_sent = 0, snapshot_bytes_received = 0;
     std::uint64_t compared = 0, divergences = 0;

@@ -285,6 +285,7 @@ void NodeBody::add_links(NodeStatus& status) const {
                             totals.chunk_bytes_received,
                             totals.duplicates,
                             totals.resent,
+                            totals.voids_sent,
                             totals.snapshots_offered,
                             totals.snapshots_joined,
                             totals.parts_sent,

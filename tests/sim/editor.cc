@@ -1,5 +1,7 @@
 #include "tests/sim/editor.h"
 
+#include <algorithm>
+
 #include "crdt/counter.h"
 #include "crdt/register.h"
 #include "crdt/set.h"
@@ -24,7 +26,9 @@ void Editor::define_properties(World::Node& hub) {
   for (std::size_t i = 0; i < devices; ++i) {
     changes.push_back({device_object(device(i)), {}});
     for (std::size_t p = 0; p < properties; ++p) {
-      const PropertyDefinition definition{.type = "int", .policy = static_cast<Policy>(p)};
+      const PropertyDefinition definition{.type = "int",
+                                          .policy = static_cast<Policy>(p),
+                                          .history = p < latest_properties ? History::latest : History::keep};
       changes.back().ops.push_back({"/def/x" + std::to_string(p), definition_json(definition), {}});
     }
   }
@@ -73,6 +77,41 @@ void Editor::edit(World::Node& node, std::size_t ops) {
   }
   if (!desired.empty()) append(node, Stream::desired, std::move(desired));
   if (!document.empty()) append(node, Stream::document, std::move(document));
+  if (node.self.role != Peer::Role::hub) report(node, 1 + rng.below(2 * reporting));
+}
+
+// What a device that sends the same few values again and again makes: mostly of properties whose last value matters.
+void Editor::report(World::Node& node, std::size_t events) {
+  Rng& rng = world_.rng();
+  const std::size_t edge = world_.nodes()[1]->self.node == node.self.node ? 0 : 1;
+  std::vector<Change> changes;
+  std::set<std::string> touched;
+  for (std::size_t i = 0; i < events; ++i) {
+    const std::uint64_t number_of_device = rng.below(reporting);
+    std::string object = twin_object(device(number_of_device));
+    if (edge_of(number_of_device) != edge || !touched.insert(object).second) continue;
+    const auto seen = node.log->state(Stream::reported, object);
+    if (!seen.ok()) return complain(node.self.name + ": " + object + ": " + seen.error().detail);
+    const bool latest = rng.chance(0.95);
+    ByPath ops;
+    for (std::uint64_t k = 0, count = 1 + rng.below(2); k < count; ++k) {
+      const std::uint64_t p =
+          latest ? rng.below(latest_properties) : latest_properties + rng.below(properties - latest_properties);
+      const std::string path = "/p/x" + std::to_string(p);
+      ops[path] = rng.chance(0.99) ? put_op(*seen, path, number()) : erase_op(*seen, path);
+    }
+    changes.push_back({std::move(object), {}});
+    for (auto& [path, op] : ops) changes.back().ops.push_back(std::move(op));
+  }
+  if (changes.empty()) return;
+  reports_ += changes.size();
+  append(node, Stream::reported, std::move(changes));
+}
+
+bool Editor::is_latest(const std::vector<Op>& ops) {
+  return std::ranges::all_of(ops, [](const Op& op) {
+    return !op.value || std::stoul(op.path.substr(std::string("/p/x").size())) < latest_properties;
+  });
 }
 
 void Editor::append(World::Node& node, Stream stream, std::vector<Change> changes) {
@@ -81,7 +120,7 @@ void Editor::append(World::Node& node, Stream stream, std::vector<Change> change
   std::vector<Event> events;
   payloads.reserve(changes.size());
   for (Change& change : changes) {
-    edits_ += change.ops.size();
+    if (stream != Stream::reported) edits_ += change.ops.size();
     auto payload = encode_ops(change.ops, {run, stream});
     if (!payload.ok()) return complain(node.self.name + ": " + payload.error().detail);
     payloads.push_back(std::move(*payload));

@@ -33,6 +33,8 @@ void add(StateOutcome& sum, const StateOutcome& one) {
   sum.conflicts += one.conflicts;
   sum.entries += one.entries;
   sum.overruled += one.overruled;
+  sum.reports += one.reports;
+  sum.voids += one.voids;
   sum.pending_met += one.pending_met;
   sum.gaps_met += one.gaps_met;
   sum.flaps += one.flaps;
@@ -59,7 +61,8 @@ TEST(StateSim, NodesApartFor30DaysComeToOneState) {
             << std::chrono::duration<double>(met.simulated).count() / 31557600.0 << " simulated years, " << met.edits
             << " edits in " << met.acknowledged << " acknowledged events, " << met.deletes << " deletes, " << met.resets
             << " resets, " << met.entries << " live writes, " << met.conflicts << " concurrent, " << met.overruled
-            << " desired values overruled\nmet: " << met.world.crashes << " crashes, " << met.disk.crashes_inside_commit
+            << " desired values overruled, " << met.reports << " reports, " << met.voids
+            << " of them voids ashore\nmet: " << met.world.crashes << " crashes, " << met.disk.crashes_inside_commit
             << " inside commits, " << met.disk.lost_commits << " commits lost, " << met.disk.unreported_commits
             << " durable but unreported, " << met.medium.lost << " frames lost, " << met.medium.doubled << " doubled, "
             << met.medium.overtaken << " overtaken, " << met.medium.partitions << " partitions, " << met.flaps
@@ -81,6 +84,7 @@ TEST(StateSim, NodesApartFor30DaysComeToOneState) {
   EXPECT_GT(met.resets, count);
   EXPECT_GT(met.conflicts, 10 * count);
   EXPECT_GT(met.overruled, 10 * count);
+  EXPECT_GT(met.voids, 10 * count);
   EXPECT_GT(met.gaps_met, count / 4);
   EXPECT_GT(met.pending_met, count / 8);
 }

@@ -4,6 +4,7 @@
 
 #include "crdt/counter.h"
 #include "crdt/state.h"
+#include "devicetwin/latest.h"
 #include "devicetwin/twin.h"
 #include "tests/sim/editor.h"
 #include "tests/sim/faults.h"
@@ -19,7 +20,7 @@ constexpr std::array<Stream, 2> shared = {Stream::desired, Stream::document};
 class Run {
  public:
   Run(std::uint64_t seed, const Faults& faults, std::uint64_t edits)
-      : faults_(faults), edits_(edits), world_(seed, faults.options(2)), editor_(world_) {}
+      : faults_(faults), edits_(edits), world_(seed, options(faults)), editor_(world_) {}
 
   StateOutcome outcome() {
     editor_.define_properties(world_.hub());
@@ -34,6 +35,11 @@ class Run {
   }
 
  private:
+  static World::Options options(const Faults& faults) {
+    World::Options options = faults.options(2);
+    options.reported_voids = superseded_latest;
+    return options;
+  }
   std::size_t batch() const { return std::clamp<std::size_t>(edits_ / 500, 10, 250); }
 
   void edit(std::uint64_t until, Duration pause) {
@@ -110,9 +116,11 @@ class Run {
     for (const std::string& what : world_.faults_found()) complain(what);
     if (!agreed()) complain("not in sync an hour after healing");
     if (!std::ranges::all_of(world_.nodes(), [](auto& node) { return node->up(); })) return complain("a node is down");
-    // Nothing acknowledged is missing anywhere.
+    // Nothing acknowledged is missing where it belongs.
     for (auto& node : world_.nodes()) {
       for (const RunStream& of : editor_.booked().streams()) {
+        const bool aboard = of.stream == Stream::reported && of.run.node != node->self.node;
+        if (aboard && node->self.role != Peer::Role::hub) continue;  // another ship's
         for (const auto& range : node->log->received().missing(of, 1, editor_.booked().max(of))) {
           if (editor_.booked().missing(of, range.first, range.last) != std::vector{range})
             complain(node->self.name + ": lost " + to_string(Dot{of.run, of.stream, range.first}));
@@ -127,6 +135,7 @@ class Run {
       }
     }
     for (const Stream stream : shared) check_state(stream);
+    for (std::size_t i = 0; i < 2; ++i) check_reported(i);
     for (std::uint64_t i = 0; i < Editor::devices; ++i) check_twin(Editor::device(i));
     for (std::uint64_t i = 0; i < Editor::counters; ++i) check_counter(Editor::counter_object(i));
   }
@@ -157,6 +166,54 @@ class Run {
       const auto own = node->log->state_digest(stream);
       if (!own.ok() || !digest.ok() || *own != *digest) complain(who + ": another digest than the hub's");
     }
+  }
+
+  // The hub has each report as it was made, or, of superseded ones that nobody asked to keep, a void; and the same state.
+  void check_reported(std::size_t edge) {
+    const Log &ashore = *world_.hub().log, &aboard = *world_.edge(edge).log;
+    for (std::uint64_t i = 0; i < Editor::reporting; ++i) {
+      if (Editor::edge_of(i) != edge) continue;
+      const auto theirs = aboard.state(Stream::reported, twin_object(Editor::device(i)));
+      const auto here = ashore.state(Stream::reported, twin_object(Editor::device(i)));
+      if (!theirs.ok() || !here.ok() || *theirs != *here) complain(Editor::device(i) + ": the hub has other reports");
+    }
+    for (const RunStream& of : aboard.received().streams()) {
+      if (of.stream != Stream::reported || of.run.node != world_.edge(edge).self.node) continue;
+      const auto made = rows_of(aboard, of), came = rows_of(ashore, of);
+      if (made.size() != came.size()) complain(to_string(of.run) + ": the hub has another number of reports");
+      for (std::size_t i = 0; i < std::min(made.size(), came.size()); ++i) check_report(of, i + 1, made[i], came[i]);
+    }
+  }
+
+  void check_report(const RunStream& of, std::uint64_t seq, const std::string& made, const std::string& came) {
+    if (made == came) return;
+    const std::string name = to_string(Dot{of.run, of.stream, seq});
+    const auto change = decode_row(made), there = decode_row(came);
+    if (!change.ok() || !there.ok() || there->kind != Kind::voided) return complain(name + ": is another event ashore");
+    ++voids_;
+    const auto ops = decode_ops(change->payload, of), left = decode_ops(there->payload, of);
+    if (!ops.ok() || !left.ok() || there->subject != change->subject) return complain(name + ": a void of another");
+    if (!Editor::is_latest(*ops)) complain(name + ": was to be kept, and is a void ashore");
+    for (std::size_t i = 0; i < ops->size(); ++i) {
+      const Op bare{(*ops)[i].path, std::nullopt, (*ops)[i].supersedes};
+      if (left->size() != ops->size() || (*left)[i] != bare) complain(name + ": its void supersedes something else");
+    }
+    const auto live = world_.hub().log->state(of.stream, change->subject);
+    if (live.ok() && std::ranges::any_of(*live, [&](const Entry& e) { return e.dot == Dot{of.run, of.stream, seq}; }))
+      complain(name + ": is live, and a void");
+  }
+
+  std::vector<std::string> rows_of(const Log& log, const RunStream& of) {
+    std::vector<std::string> rows;
+    const auto read = log.read(of, 1, ~std::size_t{0});
+    if (!read.ok()) return complain("read: " + read.error().detail), rows;
+    for (const auto& chunk : *read) {
+      const auto decoded = decode_chunk(chunk.bytes);
+      if (!decoded.ok()) return complain("read: " + decoded.error().detail), rows;
+      RowReader reader(decoded->rows);
+      for (std::string_view row = reader.next(); !row.empty(); row = reader.next()) rows.emplace_back(row);
+    }
+    return rows;
   }
 
   void replay(const Log& log, Stream stream, bool backwards, State& state) {
@@ -220,6 +277,8 @@ class Run {
     outcome.conflicts = conflicts_;
     outcome.entries = entries_;
     outcome.overruled = overruled_;
+    outcome.reports = editor_.reports();
+    outcome.voids = voids_;
     outcome.pending_met = pending_met_;
     outcome.gaps_met = gaps_met_;
     outcome.flaps = flaps_;
@@ -233,7 +292,7 @@ class Run {
   std::uint64_t edits_;
   World world_;
   Editor editor_;
-  std::uint64_t conflicts_ = 0, entries_ = 0, overruled_ = 0, pending_met_ = 0, gaps_met_ = 0, flaps_ = 0,
+  std::uint64_t conflicts_ = 0, entries_ = 0, overruled_ = 0, voids_ = 0, pending_met_ = 0, gaps_met_ = 0, flaps_ = 0,
                 compared_ = 0;
   std::vector<std::string> violations_;
 };

@@ -82,6 +82,10 @@ void World::start(Node& node) {
   options.session.credit_bytes = options_.credit_bytes;
   options.session.link_bytes_per_second = options_.link_bytes_per_second;
   options.session.software = "sim";
+  if (!hub && options_.reported_voids) {
+    options.session.voids = 1u << static_cast<int>(Stream::reported);
+    options.session.may_void = options_.reported_voids(*node.log);
+  }
   if (hub && options_.broker_most > Duration{})
     options.committed = [this]() -> const ReceivedContext& { return broker_; };
   node.replicator = Replicator::create(node.loop, *node.log, node.network, std::move(options));

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -19,7 +20,8 @@ class World {
     std::size_t edges = 4;
     Duration heartbeat = session_heartbeat;
     std::size_t credit_bytes = session_credit_bytes;
-    std::uint64_t link_bytes_per_second = 0;  // what the nodes believe; what the link does is medium().faults
+    std::uint64_t link_bytes_per_second = 0;           // what the nodes believe; what the link does is medium().faults
+    std::function<MayVoid(Log&)> reported_voids = {};  // edges: what of stream reported may go as voids; unset: nothing
     Duration broker_most{};  // A2 comes from a broker that takes up to this long; none: from the hub's log
   };
   // A machine with its disk; its log and replicator die and come back.

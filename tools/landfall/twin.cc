@@ -173,9 +173,8 @@ void add_twin(CLI::App& program, int& exit_code) {
         device(c, w);
         c.add_option("property", w.property)->required();
         c.add_option("name=value", w.items,
-                     "type, policy, optional, read_only, unit, minimum, maximum, description; history=latest is "
-                     "recorded and changes "
-                     "nothing yet")
+                     "type, policy, optional, read_only, unit, minimum, maximum, description; history=latest lets "
+                     "reports go without their values where a newer one goes, too")
             ->required();
       },
       define);
