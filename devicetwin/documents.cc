@@ -164,6 +164,10 @@ std::string conflict_json(const DocumentConflict& conflict, const Entry& write) 
 
 }  // namespace
 
+Documents::Documents(Objects& objects) : objects_(objects) {
+  watch([this](const std::string& name) { unseen_.insert(name); });
+}
+
 Documents::~Documents() {
   *alive_ = false;
   for (const auto subscription : subscriptions_) objects_.log().unsubscribe(subscription);
@@ -288,6 +292,33 @@ void Documents::settle(std::string name, std::string path, std::optional<Dot> ta
     return fitting(settle_ops(now, place_of(now), path, take), own);
   };
   change(std::move(name), std::move(actor), std::move(decide), std::move(done));
+}
+
+bool Documents::find_unseen() {
+  if (!found_up_to_) return false;
+  const auto some = objects_.log().objects(Stream::document, prefix, *found_up_to_, 256);
+  if (!some || some->empty()) return found_up_to_.reset(), false;
+  for (const std::string& object : *some) unseen_.insert(object.substr(prefix.size()));
+  found_up_to_ = some->back();
+  return true;
+}
+
+const std::map<std::string, std::string>& Documents::troubles() {
+  // Nobody else has the loop meanwhile.
+  constexpr std::size_t looks_max = 64, bytes_max = document_bytes_max;
+  std::size_t bytes = 0;
+  for (std::size_t looks = 0; looks < looks_max && bytes < bytes_max; ++looks) {
+    if (unseen_.empty() && !find_unseen()) break;
+    const auto name = unseen_.extract(unseen_.begin()).value();
+    const auto document = view(name);
+    troubles_.erase(name);
+    if (!document) continue;
+    bytes += document->json.size();
+    if (document->damaged) troubles_[name] = "holds a write that is no JSON and is left out: write that part again";
+    if (document->over_limits)
+      troubles_[name] = "grew by concurrent writes over what a write may make of it (1 MiB, 16 levels): take parts out";
+  }
+  return troubles_;
 }
 
 void Documents::watch(OnChanged changed) {

@@ -1,8 +1,10 @@
 #pragma once
 
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -26,7 +28,7 @@ struct NamedDocument {
 // (it is to be patched in parts), `conflict` where if_match is not so.
 class Documents {
  public:
-  explicit Documents(Objects& objects) : objects_(objects) {}
+  explicit Documents(Objects& objects);
   ~Documents();
 
   Result<NamedDocument> view(std::string_view name) const;  // `not_found`
@@ -44,6 +46,10 @@ class Documents {
   // Ends a conflict for the write `take` at `path`, or for what is shown. `not_found` where there is no such write.
   void settle(std::string name, std::string path, std::optional<Dot> take, std::string actor, OnWritten done);
 
+  // Documents of which merges made more than a write may, or that hold what is no JSON, and what is wrong with each: for
+  // health to say. A call looks at a part of what was not looked at since it changed, or since the start.
+  const std::map<std::string, std::string>& troubles();
+
   using OnChanged = std::function<void(const std::string& name)>;
   void watch(OnChanged changed);
 
@@ -52,8 +58,13 @@ class Documents {
   void remove_more(std::string name, std::string actor, std::optional<std::string> if_match, bool first,
                    OnWritten done);
 
+  bool find_unseen();
+
   Objects& objects_;
   std::vector<Log::Subscription> subscriptions_;
+  std::map<std::string, std::string> troubles_;
+  std::set<std::string> unseen_;                 // of troubles()
+  std::optional<std::string> found_up_to_ = "";  // objects; none: all were found
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };
 

@@ -137,7 +137,8 @@ std::string status_json(const NodeStatus& status) {
               {"enrolled", status.enrolled},
               {"degraded", status.degraded},
               {"healthy", status.reasons.empty()},
-              {"reasons", status.reasons}};
+              {"reasons", status.reasons},
+              {"warnings", status.warnings}};
   out["certificate_not_after"] =
       status.certificate_not_after_unix_ms ? Json(rfc3339(*status.certificate_not_after_unix_ms)) : Json(nullptr);
   bool connected = false;
@@ -179,7 +180,9 @@ std::string status_json(const NodeStatus& status) {
 }
 
 std::string health_json(const NodeStatus& status) {
-  return dump(Json{{"status", status.reasons.empty() ? "ok" : "unhealthy"}, {"reasons", status.reasons}});
+  return dump(Json{{"status", status.reasons.empty() ? "ok" : "unhealthy"},
+                   {"reasons", status.reasons},
+                   {"warnings", status.warnings}});
 }
 
 std::string metrics_text(const NodeStatus& status) {

@@ -25,7 +25,8 @@ struct NodeStatus {
   bool degraded = false;  // the anchor proved a loss when the log was opened
   bool enrolled = true;
   std::optional<std::int64_t> certificate_not_after_unix_ms;
-  std::vector<std::string> reasons;  // why the node is not healthy; empty: it is
+  std::vector<std::string> reasons;   // why the node is not healthy; empty: it is
+  std::vector<std::string> warnings;  // what somebody should look at, health or not
 
   struct StreamCounts {
     std::uint64_t appended = 0, received = 0;  // events, since the process started

@@ -246,6 +246,7 @@ NodeStatus NodeBody::status() const {
   }
   count_events(status);
   add_links(status);
+  add_warnings(status);
   add_status(status);
   return status;
 }
@@ -255,6 +256,19 @@ void NodeBody::count_events(NodeStatus& status) const {
   const auto backlog = replicator_ ? replicator_->backlog() : held.own;
   for (std::size_t i = 0; i < stream_count; ++i) {
     status.streams[i] = {counts_->appended()[i], counts_->received()[i], held.own[i], held.foreign[i], backlog[i]};
+  }
+}
+
+void NodeBody::add_warnings(NodeStatus& status) const {
+  constexpr std::size_t shown_max = 8;
+  if (!meaning_ || not_yet(false)) return;
+  const auto& troubles = meaning_->documents.troubles();
+  for (const auto& [name, what] : troubles) {
+    if (status.warnings.size() == shown_max) {
+      status.warnings.push_back("and " + std::to_string(troubles.size() - shown_max) + " more documents");
+      break;
+    }
+    status.warnings.push_back("document " + name + " " + what);
   }
 }
 

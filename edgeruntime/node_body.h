@@ -97,6 +97,7 @@ class NodeBody {
   NodeStatus status() const;
   void count_events(NodeStatus& status) const;
   void add_links(NodeStatus& status) const;
+  void add_warnings(NodeStatus& status) const;
 
   void answer(const ApiRequest& request, HttpApi::Reply reply);
   void answer_hold(bool held, HttpApi::Reply reply);

@@ -27,7 +27,7 @@ TEST_F(Api, StatusHasItsShape) {
   EXPECT_EQ(status["node"].get<std::string>().size(), 32u);
   for (const char* key :
        {"name", "trust_domain", "software", "run", "uptime_s", "resident_bytes", "enrolled", "degraded", "healthy",
-        "reasons", "certificate_not_after", "link", "peers", "log", "streams", "mqtt", "kafka"}) {
+        "reasons", "warnings", "certificate_not_after", "link", "peers", "log", "streams", "mqtt", "kafka"}) {
     EXPECT_TRUE(status.contains(key)) << key;
   }
   EXPECT_EQ(status["streams"].size(), 7u);

@@ -90,10 +90,11 @@ TEST_F(ANoun, NumbersStayAsTheyAreWritten) {
   good({"command", "complete", "c1", R"({"at":0.40})"});
   for (const auto& shown : {good({"command", "show", "c1"}), good({"command", "list", "--json"})})
     EXPECT_TRUE(holds(shown, {"{\"to\":0.50}", "{\"at\":0.40}"}));
-  EXPECT_EQ(
-      landfall({"log", "append", "--dir", fleet.dir("hub"), "--subject", "s", "--payload", R"({"v":1.50})"}).exit_code,
-      0);
-  EXPECT_TRUE(holds(landfall({"log", "show", "--dir", fleet.dir("hub"), "--json"}).out, {"{\"v\":1.50}"}));
+  EXPECT_EQ(landfall({"log", "append", "--dir", fleet.dir("hub"), "--subject", "s", "--payload", R"({"v":1.50,"a":2})"})
+                .exit_code,
+            0);
+  EXPECT_TRUE(holds(landfall({"log", "show", "--dir", fleet.dir("hub"), "--json"}).out, {"{\"v\":1.50,\"a\":2}"}));
+  EXPECT_TRUE(holds(landfall({"log", "show", "--dir", fleet.dir("hub")}).out, {"{\"v\":1.50,\"a\":2}"}));
 }
 
 TEST_F(ANoun, DocHasItsVerbs) {

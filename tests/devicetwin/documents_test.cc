@@ -237,12 +237,21 @@ TEST_F(ADocument, OverTheLimitByAMergeIsShownAndSaidToBe) {
   grow(ship, 0, 9);
   grow(office, 100, 9);
   EXPECT_FALSE(ship.view().over_limits);
+  EXPECT_TRUE(ship.documents.troubles().empty());
   meet();
   EXPECT_TRUE(ship.view().over_limits);
+  const auto is_said = [](Documents& documents) {
+    return documents.troubles().size() == 1 && documents.troubles().begin()->first == "site/config";
+  };
+  EXPECT_TRUE(is_said(ship.documents));
+  Documents later(*ship.node.objects);
+  EXPECT_TRUE(is_said(later)) << "of what was there at the start, too";
   EXPECT_GT(ship.view().json.size(), document_bytes_max);
   EXPECT_EQ(ship.patch(R"({"one":"more"})").error().code, Code::out_of_range);
   ASSERT_TRUE(ship.patch(R"({"k0":null,"k1":null})").ok()) << "the way back";
   EXPECT_FALSE(ship.view().over_limits);
+  EXPECT_TRUE(ship.documents.troubles().empty());
+  EXPECT_TRUE(later.troubles().empty());
 }
 
 TEST_F(ADocument, RefusesWhatCannotBeAndWritesNothing) {

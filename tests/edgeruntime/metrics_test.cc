@@ -36,6 +36,16 @@ TEST(NodeStatus, ShowsWhichStreamsOfAPeerDiffer) {
   EXPECT_TRUE(json["peers"][1]["diverged"].empty());
 }
 
+TEST(NodeStatus, AWarningIsSaidAndMakesNobodyIll) {
+  NodeStatus status;
+  status.warnings = {"document plan grew"};
+  const auto health = nlohmann::json::parse(health_json(status)), all = nlohmann::json::parse(status_json(status));
+  EXPECT_EQ(health["status"], "ok");
+  EXPECT_EQ(health["warnings"], status.warnings);
+  EXPECT_EQ(all["warnings"], status.warnings);
+  EXPECT_EQ(all["healthy"], true);
+}
+
 TEST(NodeStatus, CountsDivergencesInMetrics) {
   const std::string text = metrics_text(with_peers(1));
   for (const char* line : {"\nlandfall_peers_diverged 1\n", "\nlandfall_state_divergences_total 6\n",

@@ -77,7 +77,7 @@ Result<LogReader::Filter> parse_filter(const LogArguments& arguments) {
 }
 
 void print_event(const Dot& dot, const Event& event) {
-  const auto json = read_exact(event_json(dot, event));
+  const auto json = read_exact<Json>(event_json(dot, event));
   std::string payload;
   if (json.contains("payload"))
     payload = json["payload"].is_string() ? json["payload"].get<std::string>() : write_exact(json["payload"]);

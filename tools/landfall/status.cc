@@ -31,7 +31,9 @@ void print_text(const Json& status) {
   std::printf("run %s, up %.0f s, %.1f MiB resident, %s\n", status["run"].get<std::string>().c_str(),
               status["uptime_s"].get<double>(), status["resident_bytes"].get<double>() / (1 << 20),
               status["healthy"].get<bool>() ? "healthy" : "NOT HEALTHY");
-  for (const auto& reason : status["reasons"]) std::printf("  ! %s\n", reason.get<std::string>().c_str());
+  for (const char* list : {"reasons", "warnings"}) {
+    for (const auto& line : status.value(list, Json::array())) std::printf("  ! %s\n", line.get<std::string>().c_str());
+  }
   const auto& link = status["link"];
   std::printf("link: %s, %llu bytes in, %llu bytes out%s\n",
               link["held"].get<bool>()        ? "held by the operator (landfall link release)"
