@@ -25,6 +25,9 @@ struct Object {
 
 struct Model {
   std::map<std::string, PropertyDefinition> properties;
+  // What else it says of them and of the protocol, as JSON: kept with each device, whose mapper's file needs it.
+  std::map<std::string, std::string> details;
+  std::string protocol_config;
 };
 using Models = std::map<std::pair<std::string, std::string>, Model>;  // by namespace and name
 
@@ -58,9 +61,21 @@ Result<PropertyDefinition> definition_of(const std::string& where, const Yaml& p
   return definition;
 }
 
+// {"name":...,"defaultValue":...,"visitors":...}, or nothing.
+std::string details_of(const std::string& name, const Yaml& property) {
+  Yaml about = property;
+  property.at("type").each([&](const std::string&, const Yaml& value) { about = value; });
+  std::string json;
+  if (const auto value = about.at("defaultValue"); !value.is_missing()) json += ",\"defaultValue\":" + value.json();
+  if (const auto value = property.at("visitors"); value.is_map()) json += ",\"visitors\":" + value.json();
+  return json.empty() ? "" : "{\"name\":" + json_string(name) + json + "}";
+}
+
 Result<Model> model_of(const Object& object) {
   Model model;
   std::optional<Error> wrong;
+  if (const auto config = object.body.at("spec").at("protocolConfigData"); config.is_map())
+    model.protocol_config = config.json();
   object.body.at("spec").at("properties").each([&](const Yaml& property) {
     if (wrong) return;
     const auto name = property.at("name").text();
@@ -72,6 +87,8 @@ Result<Model> model_of(const Object& object) {
       wrong = definition.error();
     } else {
       model.properties.insert_or_assign(name, std::move(*definition));
+      if (auto details = details_of(name, property); !details.empty())
+        model.details.insert_or_assign(name, std::move(details));
     }
   });
   if (wrong) return *wrong;
@@ -131,8 +148,8 @@ std::string node_of(const Yaml& spec, std::vector<std::string>& warnings) {
   return names.empty() ? "" : names.front();
 }
 
-// Protocol and visitors as they are written, for who makes a mapper's configuration of them.
-std::string configuration_of(const Object& object) {
+// Protocol and visitors as they are written, and what the model adds: KubeEdgeProfile makes a mapper's file of them.
+std::string configuration_of(const Object& object, const Model* model, const std::vector<Use>& uses) {
   constexpr std::array<const char*, 6> kept = {"protocol", "properties", "propertyVisitors",
                                                "data",     "methods",    "stateReport"};
   std::string json = "{\"apiVersion\":" + json_string(object.version);
@@ -140,6 +157,20 @@ std::string configuration_of(const Object& object) {
   for (const char* key : kept) {
     if (const auto value = spec.at(key); !value.is_missing()) json += "," + json_string(key) + ":" + value.json();
   }
+  std::string twins, details;
+  object.body.at("status").at("twins").each(
+      [&](const Yaml& twin) { twins += (twins.empty() ? "" : ",") + json_string(twin.at("propertyName").text()); });
+  if (!twins.empty()) json += ",\"twins\":[" + twins + "]";
+  if (model != nullptr) {
+    for (const auto& use : uses) {
+      const auto known = model->details.find(use.name);
+      if (known != model->details.end()) details += (details.empty() ? "" : ",") + known->second;
+    }
+    if (!details.empty()) details = "\"properties\":[" + details + "]";
+    if (!model->protocol_config.empty())
+      details += (details.empty() ? "" : ",") + ("\"protocolConfigData\":" + model->protocol_config);
+  }
+  if (!details.empty()) json += ",\"model\":{" + details + "}";
   return json + "}";
 }
 
@@ -194,12 +225,6 @@ Result<ImportedDevice> device_of(const Object& object, const Models& models) {
   device.record.description = object.body.at("metadata").at("labels").at("description").text();
   device.record.model = spec.at("deviceModelRef").at("name").text();
   device.record.protocol = protocol_of(spec.at("protocol"));
-  device.record.configuration = configuration_of(object);
-  if (!is_json(device.record.configuration))
-    return refused(object.where, "protocol or visitors are nested too deep: flatten them");
-  if (device.record.configuration.size() > op_value_bytes_max / 2)
-    return refused(object.where, "protocol and visitors are over 32768 bytes: shorten them");
-
   const auto found = models.find({object.space, device.record.model});
   const Model* model = found == models.end() ? nullptr : &found->second;
   if (model == nullptr && !device.record.model.empty()) {
@@ -213,6 +238,11 @@ Result<ImportedDevice> device_of(const Object& object, const Models& models) {
   if (uses.size() > kubeedge_update_properties_max)
     return refused(object.where,
                    "more than " + std::to_string(kubeedge_update_properties_max) + " properties: split it");
+  device.record.configuration = configuration_of(object, model, uses);
+  if (!is_json(device.record.configuration))
+    return refused(object.where, "protocol or visitors are nested too deep: flatten them");
+  if (device.record.configuration.size() > op_value_bytes_max / 2)
+    return refused(object.where, "protocol and visitors are over 32768 bytes: shorten them");
   for (const auto& use : uses) LANDFALL_TRY(add_property(object, model, use, device));
   warn_of_modbus(device);
   return device;

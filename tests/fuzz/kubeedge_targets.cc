@@ -2,7 +2,9 @@
 #include <string>
 
 #include "devicetwin/devices.h"
+#include "devicetwin/json_value.h"
 #include "devicetwin/kubeedge_messages.h"
+#include "devicetwin/kubeedge_profile.h"
 #include "devicetwin/kubeedge_topics.h"
 #include "devicetwin/twin_json.h"
 #include "schemas/check.h"
@@ -67,6 +69,7 @@ void kubeedge_import(std::string_view bytes) {
   if (!devices) return;
   const auto again = import_kubeedge(bytes);
   LANDFALL_CHECK(again.ok() && again->size() == devices->size());
+  KubeEdgeProfile profile;
   for (std::size_t i = 0; i < devices->size(); ++i) {
     const auto& device = (*devices)[i];
     LANDFALL_CHECK(parse_device(device.record.device).ok() && is_json(device.record.configuration));
@@ -75,7 +78,14 @@ void kubeedge_import(std::string_view bytes) {
       LANDFALL_CHECK(device.properties.contains(name));
       LANDFALL_CHECK(check_type(device.properties.at(name), json).ok());
     }
+    TwinView twin;
+    for (const auto& [name, definition] : device.properties) {
+      twin.properties[name].name = name;
+      twin.properties[name].definition = definition;
+    }
+    (void)profile.add(device.record, twin);
   }
+  LANDFALL_CHECK(!stored_json(profile.json()).is_discarded());
 }
 
 }  // namespace landfall::fuzz
