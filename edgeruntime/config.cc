@@ -79,7 +79,7 @@ struct Field {
   std::function<std::string(const C&)> show;  // as TOML; for a table of free keys the lines of the table
   std::function<Fault(const toml::node&, C&)> read;
   bool free_table = false;
-  std::string example;  // free table: a commented line where it is empty
+  std::string example = {};  // free table: a commented line where it is empty
 };
 
 template <class C>
@@ -88,9 +88,7 @@ using Check = std::function<Fault(const C&)>;
 template <class C, class F>
 Field<C> text(std::string section, std::string key, F member, std::string comment,
               std::function<Fault(const std::string&)> check = {}) {
-  return {std::move(section),
-          std::move(key),
-          std::move(comment),
+  return {std::move(section), std::move(key), std::move(comment),
           [member](const C& c) { return toml_text(member(const_cast<C&>(c))); },
           [member, check](const toml::node& node, C& c) -> Fault {
             const auto value = node.value_exact<std::string>();
@@ -100,17 +98,13 @@ Field<C> text(std::string section, std::string key, F member, std::string commen
             }
             member(c) = *value;
             return std::nullopt;
-          },
-          false,
-          {}};
+          }};
 }
 
 template <class C, class F>
 Field<C> number(std::string section, std::string key, F member, std::uint64_t min, std::uint64_t max,
                 std::string comment) {
-  return {std::move(section),
-          std::move(key),
-          std::move(comment),
+  return {std::move(section), std::move(key), std::move(comment),
           [member](const C& c) { return std::to_string(member(const_cast<C&>(c))); },
           [=](const toml::node& node, C& c) -> Fault {
             const auto value = node.value_exact<std::int64_t>();
@@ -120,34 +114,26 @@ Field<C> number(std::string section, std::string key, F member, std::uint64_t mi
               return fault;
             member(c) = static_cast<std::uint64_t>(*value);
             return std::nullopt;
-          },
-          false,
-          {}};
+          }};
 }
 
 template <class C, class F>
 Field<C> flag(std::string section, std::string key, F member, std::string comment) {
-  return {std::move(section),
-          std::move(key),
-          std::move(comment),
+  return {std::move(section), std::move(key), std::move(comment),
           [member](const C& c) { return member(const_cast<C&>(c)) ? "true" : "false"; },
           [member](const toml::node& node, C& c) -> Fault {
             const auto value = node.value_exact<bool>();
             if (!value) return "expected true or false";
             member(c) = *value;
             return std::nullopt;
-          },
-          false,
-          {}};
+          }};
 }
 
 template <class C, class F>
 Field<C> bytes(std::string section, std::string key, F member, std::uint64_t min, std::uint64_t max,
                std::string comment) {
   return {
-      std::move(section),
-      std::move(key),
-      std::move(comment),
+      std::move(section), std::move(key), std::move(comment),
       [member](const C& c) { return quantity_text(member(const_cast<C&>(c)), byte_units); },
       [=](const toml::node& node, C& c) -> Fault {
         std::uint64_t value = 0;
@@ -156,17 +142,13 @@ Field<C> bytes(std::string section, std::string key, F member, std::uint64_t min
           return fault;
         member(c) = value;
         return std::nullopt;
-      },
-      false,
-      {}};
+      }};
 }
 
 template <class C, class F>
 Field<C> seconds(std::string section, std::string key, F member, std::uint64_t min, std::uint64_t max,
                  std::string comment) {
-  return {std::move(section),
-          std::move(key),
-          std::move(comment),
+  return {std::move(section), std::move(key), std::move(comment),
           [member](const C& c) {
             return quantity_text(static_cast<std::uint64_t>(member(const_cast<C&>(c)).count()), second_units);
           },
@@ -178,9 +160,7 @@ Field<C> seconds(std::string section, std::string key, F member, std::uint64_t m
               return fault;
             member(c) = std::chrono::seconds(value);
             return std::nullopt;
-          },
-          false,
-          {}};
+          }};
 }
 
 template <class C, class F>
@@ -234,6 +214,11 @@ Fault check_host_port(const std::string& text) {
 
 Fault check_host_port_or_none(const std::string& text) { return text.empty() ? std::nullopt : check_host_port(text); }
 
+Fault check_file_or_none(const std::string& text) {
+  if (text.ends_with('/')) return "expected the name of a file, for example \"mappers/deviceProfile.json\"";
+  return std::nullopt;
+}
+
 Fault check_filter(std::string_view filter) {
   if (is_topic_filter(filter)) return std::nullopt;
   return "'" + std::string(filter) +
@@ -275,8 +260,7 @@ void add_api_and_log(std::vector<Field<C>>& fields) {
       "log", "memory", [](C & c) -> auto& { return c.log.memory_bytes; }, 4 << 20, std::uint64_t{4} << 30,
       "Memory for the log's write buffers and block cache, \"4 MiB\" to \"4 GiB\". Units: B, KiB, MiB, GiB."));
   fields.push_back(Field<C>{
-      "log",
-      "anchor_sync",
+      "log", "anchor_sync",
       "When the anchor file, which proves after a crash that nothing acknowledged is missing, is synced: \"standard\"\n"
       "within a second of the event, \"strict\" before each acknowledgement (one more disk sync per group of events).",
       [](const C& c) { return toml_text(c.log.anchor_strict ? "strict" : "standard"); },
@@ -285,9 +269,7 @@ void add_api_and_log(std::vector<Field<C>>& fields) {
         if (value != "standard" && value != "strict") return "expected \"standard\" or \"strict\"";
         c.log.anchor_strict = value == "strict";
         return std::nullopt;
-      },
-      false,
-      {}});
+      }});
 }
 
 const std::vector<Field<HubConfig>>& hub_fields() {
@@ -365,8 +347,7 @@ const std::vector<Field<EdgeConfig>>& edge_fields() {
         "Users and passwords of devices, a file made by mosquitto_passwd; needed for any address that is not "
         "loopback.\n"
         "Empty: who is on this machine may publish without a name."));
-    f.push_back(Field<C>{"mqtt",
-                         "capture",
+    f.push_back(Field<C>{"mqtt", "capture",
                          "Topic filters whose messages become events. '+' is one level, '#' all below.",
                          [](const C& c) {
                            std::string list;
@@ -386,9 +367,14 @@ const std::vector<Field<EdgeConfig>>& edge_fields() {
                            }
                            c.mqtt.capture = std::move(filters);
                            return std::nullopt;
-                         },
-                         false,
-                         {}});
+                         }});
+    f.push_back(text<C>(
+        "mqtt", "device_profile", [](C & c) -> auto& { return c.mqtt.device_profile; },
+        "File to keep for mappers of KubeEdge up to 1.14: the deviceProfile.json of the devices that this edge runs, "
+        "in this\n"
+        "folder unless it begins with '/'. Mount the folder that it is in, not the file, which is replaced. Empty: "
+        "none.",
+        check_file_or_none));
     f.push_back(table<C>(
         "mqtt.durability", [](C & c) -> auto& { return c.mqtt.durability; },
         "What an acknowledged message (QoS 1 and 2) survives, by topic filter: \"process\" is kill -9 of anything of "

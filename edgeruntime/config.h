@@ -56,6 +56,7 @@ struct MqttConfig {
   std::string password_file;            // empty: none, good for loopback only
   std::vector<std::string> capture = {"landfall/+/telemetry/#", "landfall/+/alarm/#"};
   std::map<std::string, std::string> durability;  // topic filter -> process | power
+  std::string device_profile;                     // KubeEdge's deviceProfile.json, kept up to date; empty: none
 };
 
 struct LinkConfig {

@@ -10,6 +10,7 @@
 #include "edgeruntime/node.h"
 #include "edgeruntime/node_body.h"
 #include "edgeruntime/pending_invite.h"
+#include "edgeruntime/profile_file.h"
 #include "edgeruntime/renewal.h"
 
 namespace landfall {
@@ -43,6 +44,12 @@ class EdgeNode final : public NodeBody {
   }
 
   Status open_parts() override {
+    if (!config_.mqtt.device_profile.empty()) {
+      profile_ = std::make_unique<ProfileFile>(
+          loop_, meaning_->twins, meaning_->devices,
+          ProfileFile::Options{options_.paths.dir / config_.mqtt.device_profile,
+                               [this](const DeviceRecord& record) { return runs(record); }});
+    }
     if (config_.mqtt.enabled) LANDFALL_TRY(open_mqtt());
     return identity_ ? open_link() : open_first_contact();
   }
@@ -64,7 +71,7 @@ class EdgeNode final : public NodeBody {
   Layer layer() const override { return Layer::edge; }
 
   // Registered for this node, or for none in particular and known here by its own reports: two edges never both send.
-  bool runs(const DeviceRecord& record) const {
+  bool runs(const DeviceRecord& record) const override {
     if (!record.node.empty()) return record.node == config_.name || record.node == to_string(log_->run().node);
     const auto reported = log_->state(Stream::reported, twin_object(record.device));
     return reported && !reported->empty();
@@ -168,6 +175,7 @@ class EdgeNode final : public NodeBody {
   }
 
   void close_parts() override {
+    profile_.reset();
     bus_.reset();
     replicator_.reset();
     renewal_.reset();
@@ -182,6 +190,10 @@ class EdgeNode final : public NodeBody {
       status.reasons.push_back("enrolment refused: " + first_contact_->refusal());
     if (!enrolment_failure_.empty()) status.reasons.push_back("enrolment failed: " + enrolment_failure_);
     if (bus_) bus_->add_status(status);
+    if (profile_ && !profile_->fault().empty()) {
+      status.reasons.push_back("mappers start from an old device profile: " + profile_->fault() +
+                               ": mend that, or name another file in [mqtt] device_profile");
+    }
   }
 
   EdgeConfig config_;
@@ -190,6 +202,7 @@ class EdgeNode final : public NodeBody {
   std::unique_ptr<FirstContact> first_contact_;
   std::unique_ptr<Renewal> renewal_;
   std::unique_ptr<EventBus> bus_;
+  std::unique_ptr<ProfileFile> profile_;
   std::string enrolment_failure_;
   bool stopping_parts_ = false;
 };

@@ -62,7 +62,8 @@ Result<int> NodeBody::run() {
   const auto node = load_identity();
   if (!node) return node.error();
   LANDFALL_TRY(open_log(*node));
-  meaning_ = std::make_unique<Meaning>(loop_, *log_, layer(), settle(), command_options());
+  meaning_ = std::make_unique<Meaning>(loop_, *log_, layer(), settle(), command_options(),
+                                       [this](const DeviceRecord& record) { return runs(record); });
   auto opened = open_parts();
   if (opened) opened = open_api();
   if (!opened) {
@@ -157,14 +158,15 @@ Status NodeBody::open_api() {
   return own_identity_ ? api_->set_identity(*own_identity_) : ok();
 }
 
-NodeBody::Meaning::Meaning(Loop& loop, Log& log, Layer layer, Objects::Settle settle, Commands::Options options)
+NodeBody::Meaning::Meaning(Loop& loop, Log& log, Layer layer, Objects::Settle settle, Commands::Options options,
+                           std::function<bool(const DeviceRecord&)> runs)
     : objects(log, std::move(settle)),
       twins(objects, layer),
       devices(objects),
       documents(objects),
       alarms(objects),
       commands(loop, objects, std::move(options)),
-      api({twins, devices, documents, alarms, commands}) {}
+      api({twins, devices, documents, alarms, commands, std::move(runs)}) {}
 
 void NodeBody::audit(std::string what) {
   if (loop_.now() - audits_since_ > 1min) {

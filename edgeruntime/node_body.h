@@ -58,6 +58,8 @@ class NodeBody {
   // Why state is not to be read, or changed, yet; none where it is.
   virtual std::optional<std::string> not_yet([[maybe_unused]] bool to_change) const { return std::nullopt; }
   virtual Commands::Options command_options() = 0;
+  // Whether a device is this node's own, and so among those that it exports when none is named. A hub exports them all.
+  virtual bool runs([[maybe_unused]] const DeviceRecord& record) const { return true; }
 
   // An event in the log of what this node refused, or found; `what` is a JSON object with the key "audit". At most
   // audits_per_minute_max; more are counted in the next one.
@@ -77,7 +79,8 @@ class NodeBody {
 
   // What the log's state means. Made with the log, before the role's parts.
   struct Meaning {
-    Meaning(Loop& loop, Log& log, Layer layer, Objects::Settle settle, Commands::Options commands);
+    Meaning(Loop& loop, Log& log, Layer layer, Objects::Settle settle, Commands::Options commands,
+            std::function<bool(const DeviceRecord&)> runs);
     Objects objects;
     Twins twins;
     Devices devices;

@@ -31,6 +31,7 @@ class StateApi {
     Documents& documents;
     Alarms& alarms;
     Commands& commands;
+    std::function<bool(const DeviceRecord&)> runs;  // which devices are exported when none is named
   };
   explicit StateApi(Parts parts);
   // Ends every stream.
@@ -62,6 +63,7 @@ class StateApi {
   void devices(const Asked& asked, HttpApi::Reply reply);
   void write_device(const Asked& asked, HttpApi::Reply reply);
   void import_devices(const Asked& asked, HttpApi::Reply reply);
+  ApiReply export_devices(const ApiRequest& request) const;
 
   void answer_show(const Asked& asked, HttpApi::Reply reply);
   void listen(const Asked& asked, HttpApi::Reply reply);

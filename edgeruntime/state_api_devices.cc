@@ -1,6 +1,10 @@
 // /v1/devices and /v1/documents.
 
+#include <iterator>
+#include <sstream>
+
 #include "crdt/exact_json.h"
+#include "devicetwin/kubeedge_profile.h"
 #include "edgeruntime/state_json.h"
 
 namespace landfall {
@@ -24,6 +28,8 @@ std::string document_json(const NamedDocument& view) {
 void StateApi::devices(const Asked& asked, HttpApi::Reply reply) {
   const auto& method = asked.request.method;
   if (asked.name.empty() && method == "POST") return import_devices(asked, std::move(reply));
+  if (asked.name.empty() && method == "GET" && asked.request.query.contains("format"))
+    return reply(export_devices(asked.request));
   if (asked.name.empty() && method == "GET") {
     const auto known = known_query(asked.request, {"after", "limit"});
     const auto page = known ? page_of(asked.request) : Result<Page>(known.error());
@@ -105,6 +111,29 @@ void StateApi::import_devices(const Asked& asked, HttpApi::Reply reply) {
     parts_.devices.put(device.record, device.properties, import->actor, {}, std::move(desire));
   };
   (*next)(Written{});
+}
+
+// For KubeEdge's mappers: the devices named, else those of a node, else this node's own (a hub's: all).
+ApiReply StateApi::export_devices(const ApiRequest& request) const {
+  if (const auto known = known_query(request, {"format", "devices", "node"}); !known) return problem_of(known.error());
+  const auto asked = [&](const char* name) {
+    const auto found = request.query.find(name);
+    return found == request.query.end() ? std::string() : found->second;
+  };
+  if (const auto format = asked("format"); format != "kubeedge-profile")
+    return problem(400, "Out of range", "format: '" + format + "' is not known: this takes kubeedge-profile");
+  std::istringstream words(asked("devices"));
+  const std::vector<std::string> names{std::istream_iterator<std::string>(words), {}};
+  const auto node = asked("node");
+  if (!names.empty() && !node.empty())
+    return problem(400, "Out of range", "devices and node: name the devices, or the node that runs them");
+  const auto wanted = [&](const DeviceRecord& record) {
+    return node.empty() ? parts_.runs(record) : record.node == node;
+  };
+  const auto profile = names.empty() ? export_kubeedge(parts_.devices, parts_.twins, wanted)
+                                     : export_kubeedge(parts_.devices, parts_.twins, names);
+  if (!profile) return problem_of(profile.error());
+  return {200, "{\"profile\":" + profile->json() + ",\"warnings\":" + json_text(profile->warnings()) + "}"};
 }
 
 void StateApi::documents(const Asked& asked, HttpApi::Reply reply) {

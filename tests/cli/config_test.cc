@@ -41,6 +41,7 @@ TEST(Config, EdgeFileReadsBackAsWritten) {
   config.mqtt.capture = {"landfall/#", "sensors/+/x"};
   config.mqtt.durability = {{"landfall/+/telemetry/engine/#", "power"}};
   config.mqtt.websocket_port = 9002;
+  config.mqtt.device_profile = "mappers/deviceProfile.json";
   config.link.bytes_per_second = 250'000;
   config.link.heartbeat = std::chrono::seconds(90);
   std::vector<std::string> faults;
@@ -49,6 +50,7 @@ TEST(Config, EdgeFileReadsBackAsWritten) {
   const auto& edge = std::get<EdgeConfig>(*read);
   EXPECT_EQ(config_text(edge), config_text(config));
   EXPECT_EQ(edge.mqtt.capture, config.mqtt.capture);
+  EXPECT_EQ(edge.mqtt.device_profile, config.mqtt.device_profile);
   EXPECT_EQ(edge.link.heartbeat, std::chrono::seconds(90));
 }
 
@@ -104,6 +106,7 @@ TEST(Config, RefusesBadValues) {
       {"[edge]\n[hub]\naddress='h:1'\n[mqtt]\ncapture = ['a/#/b']", "'a/#/b'"},
       {"[edge]\n[hub]\naddress='h:1'\n[mqtt]\ncapture = 'a'", "list"},
       {"[edge]\n[hub]\naddress='h:1'\n[mqtt]\nenabled = 1", "true or false"},
+      {"[edge]\n[hub]\naddress='h:1'\n[mqtt]\ndevice_profile = 'mappers/'", "name of a file"},
       {"[edge]\n[hub]\naddress='h:1'\n[mqtt.durability]\n'a/#' = 'paper'", "\"process\" or \"power\""},
       {"[edge]\n[hub]\naddress='h:1'\n[link]\nheartbeat = '1 s'", "out of range"},
       {"[edge]\n", "address is missing"},

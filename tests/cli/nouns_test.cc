@@ -201,6 +201,69 @@ TEST_F(ANoun, DeviceHasItsVerbs) {
   EXPECT_EQ(run({"device", "show", "far"}).exit_code, 1);
 }
 
+constexpr const char* two_valves = R"(
+apiVersion: devices.kubeedge.io/v1beta1
+kind: DeviceModel
+metadata: {name: valve-model}
+spec: {properties: [{name: opening, type: INT, accessMode: ReadWrite, minimum: "0", maximum: "100"}]}
+---
+apiVersion: devices.kubeedge.io/v1beta1
+kind: Device
+metadata: {name: fore}
+spec:
+  deviceModelRef: {name: valve-model}
+  nodeName: ship
+  protocol: {protocolName: modbus, configData: {slaveID: 1, ip: 10.0.0.7, port: 502}}
+  properties:
+  - {name: opening, desired: {value: "40"}, collectCycle: 500, visitors: {configData: {register: HoldingRegister, offset: 2}}}
+---
+apiVersion: devices.kubeedge.io/v1beta1
+kind: Device
+metadata: {name: aft}
+spec:
+  deviceModelRef: {name: valve-model}
+  nodeName: tug
+  protocol: {protocolName: modbus}
+  properties: [{name: opening, visitors: {configData: {offset: 2}}}]
+)";
+
+TEST_F(ANoun, DevicesAreExportedForMappers) {
+  good({"device", "import"}, two_valves);
+  const auto names = [&](const Json& profile) {
+    std::vector<std::string> all;
+    for (const auto& device : profile["deviceInstances"]) all.push_back(device["id"]);
+    return all;
+  };
+  using Names = std::vector<std::string>;
+  EXPECT_EQ(names(Json::parse(good({"device", "export"}))), (Names{"aft", "fore"}));
+  EXPECT_EQ(names(Json::parse(good({"device", "export", "--node", "tug"}))), Names{"aft"});
+  EXPECT_EQ(names(Json::parse(good({"device", "export", "fore", "aft"}))), (Names{"fore", "aft"}));
+  EXPECT_EQ(names(json({"device", "export", "fore"})["profile"]), Names{"fore"});
+
+  const auto file = fleet.folder / "deviceProfile.json";
+  good({"device", "export", "--node", "ship", "--format", "kubeedge-profile", "-o", file.string()});
+  std::ifstream in(file);
+  const auto profile = Json::parse(in);
+  const auto& fore = profile["deviceInstances"][0];
+  EXPECT_EQ(fore["twins"][0]["desired"]["value"], "40");
+  EXPECT_EQ(fore["propertyVisitors"][0]["collectCycle"], 500'000'000);
+  EXPECT_EQ(fore["propertyVisitors"][0]["visitorConfig"]["register"], "HoldingRegister");
+  EXPECT_EQ(profile["protocols"][0]["protocolCommonConfig"]["tcp"]["port"], 502);
+  EXPECT_EQ(profile["deviceModels"][0]["properties"][0]["maximum"], 100);
+
+  // What cannot be in it is said, and leaves the file as it was.
+  good({"device", "add", "pump", "--protocol", "modbus", "--node", "ship"});
+  const auto left_out = run({"device", "export", "--node", "ship"});
+  EXPECT_EQ(left_out.exit_code, 0);
+  EXPECT_TRUE(holds(left_out.err, {"pump has no configuration"}));
+  const auto named = run({"device", "export", "pump", "-o", file.string()});
+  EXPECT_EQ(named.exit_code, 1);
+  EXPECT_TRUE(holds(named.err, {"pump has no configuration"}));
+  std::ifstream again(file);
+  EXPECT_EQ(Json::parse(again), profile);
+  EXPECT_EQ(run({"device", "export", "-o", (fleet.folder / "").string()}).exit_code, 1) << "a folder";
+}
+
 TEST_F(ANoun, WatchPrintsEachChangeUntilTheNodeEnds) {
   good({"device", "add", "valve"});
   good({"twin", "define", "valve", "opening", "type=int"});
@@ -248,6 +311,9 @@ TEST_F(ANoun, SaysWhatIsWrongAndWhatToDo) {
       {{"device", "password", "valve"}, {"12 characters"}},
       {{"device", "import", "/no/such/file"}, {"/no/such/file"}},
       {{"device", "hand-over", "none", "ship"}, {"none"}},
+      {{"device", "export", "none"}, {"none", "not known"}},
+      {{"device", "export", "--format", "yaml"}, {"'yaml'", "kubeedge-profile"}},
+      {{"device", "export", "valve", "--node", "ship"}, {"name the devices, or the node"}},
   };
   good({"device", "add", "valve"});
   good({"twin", "define", "valve", "opening", "type=int"});
@@ -282,7 +348,7 @@ TEST(Help, HasAnExampleForEveryVerb) {
       {"doc", {"list", "show", "put", "patch", "delete", "annotate", "settle", "watch"}},
       {"alarm", {"list", "show", "raise", "clear", "ack", "shelve", "unshelve", "watch"}},
       {"command", {"issue", "list", "show", "cancel", "complete"}},
-      {"device", {"list", "show", "add", "remove", "import", "hand-over", "password"}}};
+      {"device", {"list", "show", "add", "remove", "import", "export", "hand-over", "password"}}};
   for (const auto& [noun, verbs] : nouns) {
     const auto all = landfall({noun, "--help"});
     EXPECT_EQ(all.exit_code, 0);

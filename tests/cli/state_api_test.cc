@@ -154,6 +154,15 @@ TEST_F(AStateApi, AnswersAsItsFileSays) {
   EXPECT_EQ(Json::parse(good("GET", "/v1/twins").body)["twins"], Json::array({"valve"}));
   good("GET", "/v1/devices/valve");
   good("GET", "/v1/devices?limit=1");
+  EXPECT_EQ(Json::parse(good("GET", "/v1/devices?format=kubeedge-profile").body)["profile"]["deviceInstances"].size(),
+            1u);
+  good("PUT", "/v1/devices/valve", R"({"protocol":"modbus","configuration":{
+       "properties":[{"name":"opening","collectCycle":5,"visitors":{"configData":{"offset":2}}}]}})");
+  const auto profile = Json::parse(good("GET", "/v1/devices?format=kubeedge-profile&devices=valve").body)["profile"];
+  EXPECT_EQ(profile["deviceInstances"][0]["twins"][0]["desired"]["metadata"]["type"], "int");
+  EXPECT_EQ(profile["deviceInstances"][0]["propertyVisitors"][0]["collectCycle"], 5'000'000);
+  EXPECT_EQ(Json::parse(good("GET", "/v1/devices?format=kubeedge-profile&node=tug").body)["profile"]["protocols"],
+            Json::array());
 
   good("PUT", "/v1/documents/port/plan", R"({"berth":4,"crew":["a"]})");
   good("PATCH", "/v1/documents/port/plan", R"({"berth":null,"pilot":true})");

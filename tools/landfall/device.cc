@@ -1,10 +1,11 @@
-// landfall device list | show | add | remove | import | hand-over | password
+// landfall device list | show | add | remove | import | export | hand-over | password
 
 #include <iostream>
 
 #include <CLI/CLI.hpp>
 
 #include "crdt/exact_json.h"
+#include "edgeruntime/identity.h"
 #include "edgeruntime/mqtt/access.h"
 #include "tools/landfall/api_command.h"
 #include "tools/landfall/commands.h"
@@ -15,6 +16,8 @@ namespace {
 
 struct Words {
   std::string device, node, description, model, protocol, certificate, file = "-";
+  std::string format = "kubeedge-profile";
+  std::vector<std::string> devices;
 };
 
 std::string path_of(const Words& words) { return "/v1/devices/" + url_segment(words.device); }
@@ -55,6 +58,23 @@ int import(const ApiTarget& target, const Words& words) {
     for (const auto& name : answer.at("devices")) std::cout << shown(name) << "\n";
     for (const auto& warning : answer.at("warnings")) std::cerr << "landfall: " << shown(warning) << "\n";
   });
+}
+
+int export_devices(const ApiTarget& target, const Words& words) {
+  std::string names;
+  for (const auto& name : words.devices) names += (names.empty() ? "" : " ") + name;
+  ApiCall call;
+  call.path = "/v1/devices?format=" + url_segment(words.format);
+  if (!names.empty()) call.path += "&devices=" + url_segment(names);
+  if (!words.node.empty()) call.path += "&node=" + url_segment(words.node);
+  const auto answer = ask(target, std::move(call));
+  if (!answer) return fail(answer.error());
+  for (const auto& warning : answer->at("warnings")) std::cerr << "landfall: " << shown(warning) << "\n";
+  const std::string text = write_exact(target.json ? *answer : answer->at("profile")) + "\n";
+  if (words.file == "-") return std::cout << text, 0;
+  // Whole or not at all: a mapper may start meanwhile.
+  const auto written = write_public_file(words.file, text);
+  return written ? 0 : fail(written.error());
 }
 
 // The password comes by standard input, its hash goes to the node: neither stands in a process list or a log.
@@ -107,6 +127,17 @@ void add_device(CLI::App& program, int& exit_code) {
         c.add_option("file", w.file, "YAML or JSON; \"-\" is standard input")->capture_default_str();
       },
       import);
+  add(
+      "export", "The file from which KubeEdge's mappers up to 1.14 read their devices, with what is desired now.",
+      "--node ship1 -o deviceProfile.json",
+      [](CLI::App& c, Words& w) {
+        c.add_option("device", w.devices, "These devices; none: an edge's own, all of a hub");
+        c.add_option("--node", w.node, "Those registered for this edge, by name");
+        c.add_option("--format", w.format, "kubeedge-profile")->capture_default_str();
+        c.add_option("-o,--output", w.file, "File to write, whole or not at all; \"-\" is standard output")
+            ->capture_default_str();
+      },
+      export_devices);
   add(
       "hand-over", "Gives a device to another node, whose reports then count.", "pump ship2",
       [&](CLI::App& c, Words& w) {
