@@ -86,6 +86,7 @@ std::string_view kind_name(Kind kind) {
     case Kind::alarm: return "alarm";
     case Kind::message: return "message";
     case Kind::change: return "change";
+    case Kind::voided: return "void";
   }
   return "kind";
 }
@@ -118,8 +119,8 @@ std::string event_json(const Dot& dot, const Event& event) {
                         {"boot_id", start->boot_id},
                         {"degraded", start->degraded}};
     }
-  } else if (const auto change = event.kind == Kind::change ? change_json({dot.run, dot.stream}, event)
-                                                            : Result<std::string>(std::string());
+  } else if (const auto change =
+                 has_ops(event.kind) ? change_json({dot.run, dot.stream}, event) : Result<std::string>(std::string());
              change && !change->empty()) {
     out["payload"] = read_exact<Json>(*change);
   } else {

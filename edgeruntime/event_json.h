@@ -11,7 +11,7 @@ namespace landfall {
 
 // An event as people and programs see it, one JSON object without a line break: the API and `landfall log show --json`
 // print the same. A payload that is JSON by its content type or its form is nested under "payload", text is a string,
-// anything else is "payload_base64".
+// anything else is "payload_base64". Of a change, and of a void which stands for one, it is what change_json gives.
 std::string event_json(const Dot& dot, const Event& event);
 
 std::string_view kind_name(Kind kind);  // "telemetry"; "kind" for one that this version does not know

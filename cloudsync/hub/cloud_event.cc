@@ -25,6 +25,10 @@ std::string_view type_of_change(Stream stream, std::string_view object) {
   }
 }
 
+std::string_view type_of_void(Stream stream) {
+  return stream == Stream::desired || stream == Stream::reported ? "landfall.twin.void" : "landfall.void";
+}
+
 std::string_view type_of(Stream stream, const Event& event, std::string& other) {
   switch (event.kind) {
     case Kind::run_start: return "landfall.control.run_start";
@@ -33,6 +37,7 @@ std::string_view type_of(Stream stream, const Event& event, std::string& other) 
     case Kind::alarm: return "landfall.alarm";
     case Kind::message: return "landfall.message";
     case Kind::change: return type_of_change(stream, event.subject);
+    case Kind::voided: return type_of_void(stream);
   }
   // A newer node's kind: relayed under its number.
   other = "landfall.kind." + std::to_string(static_cast<unsigned>(event.kind));
@@ -169,6 +174,7 @@ CloudEventHeaders::CloudEventHeaders(const RunStream& of, std::string_view trust
 
 // Whether the row follows from headers, key and payload.
 bool CloudEventHeaders::tells(const Event& event, std::string_view row) {
+  if (event.kind == Kind::voided) return false;
   if (event.time.unix_ms() > rfc3339_ms_max) return false;
   again_.clear();
   if (!encode_row(event, again_)) return false;
@@ -177,7 +183,8 @@ bool CloudEventHeaders::tells(const Event& event, std::string_view row) {
 }
 
 const std::vector<CloudEventHeaders::Header>& CloudEventHeaders::of(const Event& event, std::string_view row,
-                                                                    std::uint64_t seq, bool backfill) {
+                                                                    std::uint64_t seq, bool backfill,
+                                                                    const Digest* chain) {
   char digits[20];
   const auto end = std::to_chars(digits, digits + sizeof digits, seq).ptr;
   id_.resize(id_prefix_);
@@ -203,10 +210,10 @@ const std::vector<CloudEventHeaders::Header>& CloudEventHeaders::of(const Event&
   headers_.push_back({"ce_type", type_of(of_.stream, event, type_)});
   headers_.push_back({"ce_time", time_});
   if (!event.subject.empty()) headers_.push_back({"ce_subject", event.subject});
-  if (event.kind == Kind::change) headers_.push_back({"content-type", "application/json"});
+  const bool ops = has_ops(event.kind);
+  if (ops) headers_.push_back({"content-type", "application/json"});
   if (!event.actor.empty()) headers_.push_back({"ce_actor", event.actor});
-  if (event.kind != Kind::change && !event.content_type.empty())
-    headers_.push_back({"content-type", event.content_type});
+  if (!ops && !event.content_type.empty()) headers_.push_back({"content-type", event.content_type});
   headers_.push_back({"ce_stream", stream_});
   headers_.push_back({"ce_run", run_});
   headers_.push_back({"ce_sequence", std::string_view(id_).substr(id_prefix_)});
@@ -226,14 +233,16 @@ const std::vector<CloudEventHeaders::Header>& CloudEventHeaders::of(const Event&
   }
   const bool told = tells(event, row);
   if (!told) headers_.push_back({row_header, row});
-  if (event.kind != Kind::change) return headers_;
+  if (chain != nullptr)
+    headers_.push_back({chain_header, {reinterpret_cast<const char*>(chain->data()), chain->size()}});
+  if (!ops) return headers_;
   if (!event.content_type.empty()) headers_.push_back({"ce_payloadtype", event.content_type});
   if (told) headers_.push_back({payload_header, event.payload});
   return headers_;
 }
 
 std::string_view CloudEventHeaders::value(const Event& event) {
-  if (event.kind != Kind::change) return event.payload;
+  if (!has_ops(event.kind)) return event.payload;
   auto rendered = change_json(of_, event);
   // No log takes a change that it cannot read; one that a newer node wrote is shown as it is.
   if (!rendered) return event.payload;

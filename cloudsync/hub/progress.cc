@@ -36,7 +36,8 @@ std::string progress_key(const RunStream& of) { return to_string(of.run) + "/" +
 
 std::string encode_progress(const Progress& progress) {
   return "{\"last\":" + std::to_string(progress.last) + ",\"chain\":\"" + to_hex(progress.chain) + "\",\"time\":\"" +
-         time_text(progress.unix_ms) + "\",\"events\":" + std::to_string(progress.events) + "}";
+         time_text(progress.unix_ms) + "\",\"events\":" + std::to_string(progress.events) +
+         (progress.voids ? ",\"voids\":true}" : "}");
 }
 
 std::string encode_owner(std::string_view instance, std::int64_t unix_ms) {
@@ -65,6 +66,7 @@ Status ShardProgress::apply(std::string_view key, std::string_view value) {
     return bad("no chain");
   }
   if (parsed.contains("events") && parsed["events"].is_number_unsigned()) progress.events = parsed["events"];
+  progress.voids = parsed.contains("voids") && parsed["voids"] == true;
   streams[{dot->run, dot->stream}] = progress;
   return ok();
 }

@@ -11,12 +11,14 @@
 namespace landfall {
 
 // How far one (run, stream) is in Kafka: one record of the compacted progress topic, written in the transaction that
-// holds the events it speaks of. Key "<run>/<stream>", value JSON {"last":n,"chain":"hex","time":"...","events":n}.
+// holds the events it speaks of. Key "<run>/<stream>", value JSON {"last":n,"chain":"hex","time":"...","events":n}, and
+// "voids":true where it ends inside of a range of voids.
 struct Progress {
   std::uint64_t last = 0;    // every seq up to here is committed
   Digest chain{};            // the hash chain after `last`
   std::uint64_t events = 0;  // of this (run, stream) in the same transaction
   std::int64_t unix_ms = 0;  // the hub's wall clock then
+  bool voids = false;        // `chain` is not yet what the changes themselves would give (eventlog/chain.h)
 };
 
 std::string progress_key(const RunStream& of);

@@ -192,7 +192,8 @@ class Rebuild::Reader {
     Error why{Code::corrupt, {}};
     std::uint64_t next = 1;
     Digest chain{};
-    ChunkHeader open;  // of the chunk under way; its rows
+    bool voids = false;  // read up to within a range of voids
+    ChunkHeader open;    // of the chunk under way; its rows
     std::string rows;
   };
 
@@ -240,6 +241,7 @@ class Rebuild::Reader {
       ++left_;
       stream.next = 1;
       stream.chain = chain_start(of);
+      stream.voids = false;
       stream.rows.clear();
       places.insert({kafka_topic(of.stream), kafka_shard(of.run.node, options_.shards)});
     }
@@ -287,6 +289,15 @@ class Rebuild::Reader {
       stream.why = record.error();
       return end(stream, Found::refused);
     }
+    const VoidEdges voids = void_edges(record->row);
+    if (record->chain) {
+      if (!stream.voids && !voids.before) {
+        stream.why = {Code::conflict, to_string(*dot) + ": a chain of its own, and no void there"};
+        return end(stream, Found::refused);
+      }
+      stream.chain = *record->chain;
+    }
+    stream.voids = voids.after;
     const Digest before = stream.chain;
     hasher_.extend_rows(stream.chain, record->row);
     ++stream.next;
@@ -310,6 +321,7 @@ class Rebuild::Reader {
 
   void keep(const RunStream& of, Track& stream, const RecordedEvent& record, const Digest& before) {
     if (record.seq > stream.base) {
+      if (record.chain) send(stream);
       ChunkHeader& open = stream.open;
       if (stream.rows.empty()) {
         open = {};

@@ -1,4 +1,5 @@
 #include <charconv>
+#include <cstring>
 #include <ctime>
 
 #include "cloudsync/hub/cloud_event.h"
@@ -85,7 +86,7 @@ Result<RecordedEvent> read_record(std::string_view key, std::string_view value, 
   Event event;
   event.clock = ClockClass::synced;
   event.payload = value;
-  std::string_view id, type, content_type, payload_type, row;
+  std::string_view id, type, content_type, payload_type, row, chain;
   std::string deps;
   std::int64_t unix_ms = -1;
   std::uint16_t tick = 0;
@@ -107,13 +108,18 @@ Result<RecordedEvent> read_record(std::string_view key, std::string_view value, 
     if (name == "content-type") content_type = text;
     if (name == payload_header) event.payload = text, change = true;
     if (name == row_header) row = text;
+    if (name == chain_header) chain = text;
   }
   const auto bad = [&](std::string_view what) {
     return Error{Code::corrupt, "record " + std::string(id.substr(0, 128)) + ": " + std::string(what)};
   };
   const auto dot = parse_dot(id);
   if (!dot || dot->seq == 0) return bad("ce_id names no event");
-  RecordedEvent recorded{{dot->run, dot->stream}, dot->seq, {}, {}};
+  RecordedEvent recorded{{dot->run, dot->stream}, dot->seq, {}, {}, {}};
+  if (!chain.empty()) {
+    if (chain.size() != sizeof(Digest)) return bad("landfall-chain is not a chain");
+    std::memcpy(recorded.chain.emplace().data(), chain.data(), chain.size());
+  }
   if (!row.empty()) {
     if (row.size() > event_row_bytes_max) return bad("landfall-row is too long");
     const auto whole = decode_row(row);

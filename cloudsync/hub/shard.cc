@@ -50,12 +50,40 @@ struct Shard::Topics {
 struct Shard::Batch {
   struct Part {
     DecodedChunk chunk;
-    std::uint64_t skip;  // seqs up to here are committed already
+    std::uint64_t skip;           // seqs up to here are committed already
+    std::optional<Digest> chain;  // behind them, where it is not the chain that Kafka has there
   };
   std::vector<Part> parts;
   std::map<RunStream, Progress> touched;
   std::vector<FedChunk> taken;
 };
+
+namespace {
+
+// Where a chunk goes on behind `last`, which is in it or just before it.
+struct Joint {
+  Digest chain;
+  bool in_voids = false;  // it says nothing of changes in whose place there may be voids
+};
+Joint joint_behind(const DecodedChunk& chunk, std::uint64_t last) {
+  Joint joint{chunk.header.chain_before};
+  if (last < chunk.header.first) {
+    joint.in_voids = void_edges(chunk.rows).before;
+    return joint;
+  }
+  ChainHasher hasher;
+  RowReader rows(chunk.rows);
+  std::size_t bytes = 0;
+  for (std::uint64_t seq = chunk.header.first; seq <= last; ++seq) {
+    const std::string_view row = rows.next();
+    hasher.extend(joint.chain, row);
+    bytes = static_cast<std::size_t>(row.data() + row.size() - chunk.rows.data());
+  }
+  joint.in_voids = void_edges(std::string_view(chunk.rows).substr(0, bytes)).after;
+  return joint;
+}
+
+}  // namespace
 
 std::shared_ptr<Shard> Shard::start(Loop& loop, ShardOptions options, ShardReports reports) {
   std::shared_ptr<Shard> shard(new Shard(loop, std::move(options), std::move(reports)));
@@ -205,7 +233,7 @@ KafkaVerdict Shard::own() {
   }
   positions_.clear();
   headers_.clear();
-  for (const auto& [of, at] : progress->streams) positions_[of] = {at.last, at.chain};
+  for (const auto& [of, at] : progress->streams) positions_[of] = {at.last, at.chain, at.voids};
   connected_ = true;
   std::uint64_t generation = 0;
   {
@@ -310,29 +338,26 @@ void Shard::decode(Batch& batch, const FedChunk& fed) {
   const auto found = batch.touched.find(of);
   auto known = positions_.find(of);
   if (known == positions_.end()) known = positions_.emplace(of, Position{0, chain_start(of)}).first;
-  const std::uint64_t last = found != batch.touched.end() ? found->second.last : known->second.last;
-  const Digest& chain = found != batch.touched.end() ? found->second.chain : known->second.chain;
-  if (fed.header.last <= last) return;
-  LANDFALL_CHECK(fed.header.first <= last + 1);
+  Position at = known->second;
+  if (found != batch.touched.end()) at = {found->second.last, found->second.chain, found->second.voids};
+  if (fed.header.last <= at.last) return;
+  LANDFALL_CHECK(fed.header.first <= at.last + 1);
 
   auto decoded = decode_chunk(fed.bytes);
   if (!decoded) return refuse(std::move(decoded).error().in(progress_key(of)));
-  Digest before = decoded->header.chain_before;
-  if (fed.header.first <= last) {
-    ChainHasher hasher;
-    RowReader rows(decoded->rows);
-    for (std::uint64_t seq = fed.header.first; seq <= last; ++seq) hasher.extend(before, rows.next());
-  }
-  if (before != chain) {
-    return refuse({Code::conflict, progress_key(of) + ": the log's events up to seq " + std::to_string(last) +
+  const Joint joint = joint_behind(*decoded, at.last);
+  if (joint.chain != at.chain && !joint.in_voids && !at.voids) {
+    return refuse({Code::conflict, progress_key(of) + ": the log's events up to seq " + std::to_string(at.last) +
                                        " are not the ones in Kafka: a fork"});
   }
   Progress progress;
   progress.last = fed.header.last;
   progress.chain = decoded->header.chain_after;
-  progress.events = fed.header.last - last + (found != batch.touched.end() ? found->second.events : 0);
+  progress.voids = void_edges(decoded->rows).after;
+  progress.events = fed.header.last - at.last + (found != batch.touched.end() ? found->second.events : 0);
   batch.touched[of] = progress;
-  batch.parts.push_back({std::move(*decoded), last});
+  batch.parts.push_back(
+      {std::move(*decoded), at.last, joint.chain == at.chain ? std::nullopt : std::optional(joint.chain)});
 }
 
 KafkaVerdict Shard::write(Batch& batch) {
@@ -346,7 +371,7 @@ KafkaVerdict Shard::write(Batch& batch) {
 
   std::vector<ShardReports::Committed> committed;
   for (const auto& [of, progress] : batch.touched) {
-    positions_[of] = {progress.last, progress.chain};
+    positions_[of] = {progress.last, progress.chain, progress.voids};
     committed.push_back({of, progress.last, progress.events});
   }
   const bool back = !connected_;
@@ -371,7 +396,8 @@ KafkaVerdict Shard::produce_chunk(Batch& batch, std::size_t index) {
     const auto event = decode_row(row);
     if (!event) return recycle("seq " + std::to_string(seq) + ": " + event.error().detail);
     const bool backfill = event->time.unix_ms() + options_.backfill_after_ms < unix_ms_;
-    const auto& list = headers->of(*event, row, seq, backfill);
+    const Digest* const chain = part.chain && seq == part.skip + 1 ? &*part.chain : nullptr;
+    const auto& list = headers->of(*event, row, seq, backfill, chain);
     rd_kafka_headers_t* carried = rd_kafka_headers_new(list.size());
     for (const auto& header : list) {
       rd_kafka_header_add(carried, header.name.data(), static_cast<ssize_t>(header.name.size()), header.value.data(),

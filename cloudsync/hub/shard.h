@@ -77,6 +77,7 @@ class Shard : public std::enable_shared_from_this<Shard> {
   struct Position {
     std::uint64_t last = 0;
     Digest chain{};
+    bool voids = false;  // as in Progress
   };
   struct Batch;
 

@@ -119,7 +119,7 @@ struct StateProjector::State : std::enable_shared_from_this<State> {
       for (std::uint64_t seq = chunk.header.first; seq <= chunk.header.last; ++seq) {
         const auto event = decode_row(rows.next());
         if (!event) return event.error();
-        if (event->kind == Kind::change && seq >= range.first) touch(range.of, event->subject, {seq, seq});
+        if (has_ops(event->kind) && seq >= range.first) touch(range.of, event->subject, {seq, seq});
       }
     }
     range.first = last + 1;

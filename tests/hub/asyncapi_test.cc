@@ -8,6 +8,7 @@
 #include "cloudsync/hub/cloud_event.h"
 #include "cloudsync/hub/progress.h"
 #include "cloudsync/hub/topics.h"
+#include "eventlog/chain.h"
 #include "tests/hub/broker.h"
 #include "tests/hub/hub_rig.h"
 #include "tests/hub/made_events.h"
@@ -70,8 +71,9 @@ TEST(AsyncApi, NamesTheTopicsWithTheirSettings) {
       return topic_setting(Broker::shared().bootstrap(), at, name);
     };
     EXPECT_EQ(there("cleanup.policy"), settings["cleanup.policy"][0].as<std::string>()) << suffix;
-    if (settings["retention.ms"])
+    if (settings["retention.ms"]) {
       EXPECT_EQ(there("retention.ms"), settings["retention.ms"].as<std::string>()) << suffix;
+    }
   }
 }
 
@@ -86,14 +88,15 @@ Written all_written() {
   const auto add = [&](Stream stream, const std::vector<std::string>& rows) {
     const RunStream of{made_run(3), stream};
     CloudEventHeaders carried(of, "landfall");
+    const Digest chain = chain_start(of);
     std::uint64_t seq = 0;
     for (const auto& row : rows) {
       const Event event = decode_row(row).value();
-      for (const auto& header : carried.of(event, row, ++seq, true)) {
+      for (const auto& header : carried.of(event, row, ++seq, true, &chain)) {
         written.headers.emplace(header.name);
         if (header.name == "ce_type") written.types.emplace(header.value);
       }
-      if (event.kind == Kind::change) written.changes.push_back(json::parse(carried.value(event)));
+      if (has_ops(event.kind)) written.changes.push_back(json::parse(carried.value(event)));
     }
   };
   add(Stream::telemetry, plain_rows());
@@ -103,6 +106,7 @@ Written all_written() {
   const std::string payload(decode_row(made_changes()[0]).value().payload);
   const auto change = [&](std::string_view object) { return row_of(made(Kind::change, object, payload)); };
   add(Stream::reported, {change("twin/a")});
+  add(Stream::reported, rows_in(with_voids(chunk_of({made_run(3), Stream::reported}, made_reports(20)), 1, 19)));
   add(Stream::alarm, {change("alarm/a/b"), change("command/1")});
   add(Stream::document, {change("device/a"), change("doc/a")});
   return written;
@@ -128,7 +132,9 @@ TEST(AsyncApi, NamesWhatAChangeAndAProgressRecordHave) {
   }
   EXPECT_EQ(keys(change), whole);
   EXPECT_EQ(keys(change["changes"]["items"]["properties"]), parts);
-  EXPECT_EQ(keys(schemas["progress"]["properties"]), keys(json::parse(encode_progress({}))));
+  Progress within;
+  within.voids = true;
+  EXPECT_EQ(keys(schemas["progress"]["properties"]), keys(json::parse(encode_progress(within))));
   EXPECT_EQ(keys(file()["components"]["messages"]["owner"]["payload"]["properties"]),
             keys(json::parse(encode_owner("i", 0))));
 }

@@ -1,6 +1,7 @@
 #include "tests/hub/made_rows.h"
 
 #include "eventlog/chain.h"
+#include "eventlog/voids.h"
 #include "schemas/chunk.h"
 #include "schemas/op.h"
 #include "schemas/varint.h"
@@ -42,6 +43,28 @@ std::string chunk_of(const RunStream& of, const std::vector<std::string>& rows) 
     header.time_max = std::max(header.time_max, time);
   }
   return encode_chunk(header, all);
+}
+
+std::string cut(const std::string& chunk, std::uint64_t first, std::uint64_t last) {
+  ChainHasher hasher;
+  return cut_chunk(chunk, first, last, hasher).value();
+}
+
+std::string with_voids(const std::string& chunk, std::uint64_t first, std::uint64_t last) {
+  const Log::StoredChunk stored{read_chunk_header(chunk).value(), chunk};
+  const MayVoid superseded = [&](const Dot& dot, const Event&) { return dot.seq >= first && dot.seq <= last; };
+  ChainHasher hasher;
+  auto made = make_voids({&stored, 1}, superseded, hasher).value();
+  LANDFALL_CHECK(made.has_value());
+  return std::move(made->chunk.bytes);
+}
+
+std::vector<std::string> rows_in(const std::string& chunk) {
+  const DecodedChunk decoded = decode_chunk(chunk).value();
+  std::vector<std::string> rows;
+  RowReader reader(decoded.rows);
+  for (std::string_view row = reader.next(); !row.empty(); row = reader.next()) rows.emplace_back(row);
+  return rows;
 }
 
 static std::string ops_of(const RunStream& of, std::vector<Op> ops) { return encode_ops(ops, of).value(); }
@@ -112,6 +135,21 @@ std::vector<std::string> made_changes() {
   std::string newer = row_of(first);
   newer[9] = static_cast<char>(newer[9] | 0x40);
   return {row_of(first), row_of(second), row_of(third), newer};
+}
+
+std::vector<std::string> made_reports(std::uint64_t count) {
+  const RunStream reported{made_run(3), Stream::reported};
+  std::vector<std::string> rows;
+  for (std::uint64_t seq = 1; seq <= count; ++seq) {
+    Op put{"/p/speed", std::to_string(seq * 0x9e3779b97f4a7c15u), {}};
+    if (seq > 1) put.supersedes.push_back({reported.run, reported.stream, seq - 1});
+    const std::string payload = ops_of(reported, {put});
+    Event event = made(Kind::change, "twin/pump-1", payload);
+    event.time = HybridTime::from_unix_ms(1'750'000'000'000 + static_cast<std::int64_t>(seq));
+    event.device = "pump-1";
+    rows.push_back(row_of(event));
+  }
+  return rows;
 }
 
 }  // namespace landfall

@@ -6,6 +6,7 @@
 
 #include <random>
 
+#include "eventlog/rocks_store.h"
 #include "tests/hub/broker.h"
 #include "tests/hub/hub_rig.h"
 #include "tests/hub/made_events.h"
@@ -17,7 +18,7 @@ namespace {
 
 const RunStream telemetry1{made_run(1), Stream::telemetry}, alarm1{made_run(1), Stream::alarm},
     alarm2{made_run(2), Stream::alarm}, document2{made_run(2), Stream::document},
-    desired3{made_run(3), Stream::desired};
+    desired3{made_run(3), Stream::desired}, reported3{made_run(3), Stream::reported};
 
 class RebuildTest : public testing::Test {
  protected:
@@ -45,6 +46,10 @@ class RebuildTest : public testing::Test {
     rig->ingest(alarm2, 70, 7);
     rig->ingest(document2, 40);
     ingest(*rig, desired3, made_changes());
+    // Of which the voids take more than one chunk of those that come back.
+    const std::string reports = with_voids(chunk_of(reported3, made_reports(3000)), 5, 2990);
+    for (const auto& [first, last] : {std::pair(1, 1000), {1001, 1003}, {1004, 2900}})
+      ingest(*rig, cut(reports, first, last));
     Event said = made(Kind::audit, "", R"({"audit":"made"})");
     bool done = false;
     rig->log().append(Stream::control, {&said, 1}, [&](const Result<Log::Appended>& stored) { done = stored.ok(); });
@@ -58,8 +63,14 @@ class RebuildTest : public testing::Test {
   }
 
   static void ingest(HubRig& rig, const RunStream& of, const std::vector<std::string>& rows) {
+    ingest(rig, chunk_of(of, rows));
+  }
+  static void ingest(HubRig& rig, const std::string& chunk) {
     bool done = false;
-    rig.log().ingest(chunk_of(of, rows), [&](const Status& status) { done = status.ok(); });
+    rig.log().ingest(chunk, [&](const Status& status) {
+      ASSERT_TRUE(status.ok()) << status.error().detail;
+      done = true;
+    });
     ASSERT_TRUE(rig.until([&] { return done; }));
   }
 
@@ -76,7 +87,12 @@ class RebuildTest : public testing::Test {
     }
   }
 
-  static Digest state(HubRig& rig) { return rig.log().state_digest(Stream::desired).value(); }
+  static std::pair<Digest, Digest> state(HubRig& rig) {
+    return {rig.log().state_digest(Stream::desired).value(), rig.log().state_digest(Stream::reported).value()};
+  }
+  static Digest chain(HubRig& rig, const RunStream& of) {
+    return rig.log().read(of, rig.log().received().max(of), 1).value().at(0).header.chain_after;
+  }
 
   // All that the first one's log held, but what is named; and nothing is in Kafka twice.
   void expect_back(HubRig& rig, const std::vector<RunStream>& without = {}) {
@@ -91,6 +107,50 @@ class RebuildTest : public testing::Test {
     ASSERT_TRUE(rig.until([&] { return rig.writer().status().backlog_events == 0; }));
   }
 
+  static Digest chain_of(const std::string& chunk, std::uint64_t last) {
+    return read_chunk_header(cut(chunk, 1, last)).value().chain_after;
+  }
+  std::unique_ptr<Store> stored(Loop& loop, const std::string& folder, bool read_only) {
+    RocksStoreOptions options;
+    options.directory = scratch_.path() / folder / "db";
+    options.anchor = scratch_.path() / folder / "anchor";
+    options.read_only = read_only;
+    return open_rocks_store(loop, std::move(options)).value();
+  }
+  // As `landfall log verify` finds them.
+  std::vector<std::string> faults(const std::string& folder) {
+    UvLoop loop;
+    return verify_log(*stored(loop, folder, true), {}).value().faults;
+  }
+  // One byte of the void of reported3 that has this seq.
+  void change_void(const std::string& folder, std::uint64_t at) {
+    UvLoop loop;
+    const auto store = stored(loop, folder, false);
+    Batch batch;
+    const auto visit = [&](std::string_view key, std::string_view bytes) {
+      DecodedChunk chunk = decode_chunk(bytes).value();
+      const ChunkHeader& header = chunk.header;
+      if (header.of != reported3 || at < header.first || at > header.last) return true;
+      RowReader reader(chunk.rows);
+      std::string_view row;
+      for (std::uint64_t seq = header.first; seq <= at; ++seq) row = reader.next();
+      EXPECT_EQ(decode_row(row).value().kind, Kind::voided);
+      chunk.rows[static_cast<std::size_t>(row.data() - chunk.rows.data()) + row.find("pump-1") + 5] = '2';
+      batch.put(Table::chunks, std::string(key), encode_chunk(header, chunk.rows));
+      return false;
+    };
+    ASSERT_TRUE(store->scan(Table::chunks, {}, Store::Order::forward, visit).ok());
+    ASSERT_TRUE(store->write(std::move(batch)).ok());
+  }
+  // Seqs of the records that name the chain before them.
+  std::vector<std::string> seams() {
+    std::vector<std::string> seqs;
+    for (const auto& record : read_topics(Broker::shared().bootstrap(), prefix_, {"twins"})) {
+      if (record.headers.contains("landfall-chain")) seqs.push_back(record.headers.at("ce_sequence"));
+    }
+    return seqs;
+  }
+
   void expect_topics_whole() {
     std::string faults;
     for (const auto& fault : check_topics(Broker::shared().bootstrap(), prefix_).faults) faults += fault + "\n";
@@ -102,7 +162,7 @@ class RebuildTest : public testing::Test {
   std::optional<Rebuilt> rebuilt_;
   RunId own_;
   std::map<RunStream, std::string> rows_;
-  Digest state_{};
+  std::pair<Digest, Digest> state_{};
 };
 
 TEST_F(RebuildTest, BringsBackWhatALostDiskHeld) {
@@ -180,6 +240,100 @@ TEST_F(RebuildTest, GoesOnWithoutWhatKafkaHasNoMore) {
   EXPECT_EQ(rig->writer().committed().base(alarm1), 3000u);
   rig->log().ingest(made_chunks(alarm1, 3001, 3010)[0], [](const Status&) {});
   EXPECT_TRUE(rig->until_committed(alarm1, 3010)) << "it goes on behind its gap";
+}
+
+// What an edge sends of one range of superseded reports, when the link breaks within it again and again: as voids that were
+// made apart, and in between as the changes themselves.
+TEST_F(RebuildTest, BringsBackRangesOfVoidsThatCameInPieces) {
+  prefix_ = "pieces-rebuild";
+  const std::string changes = chunk_of(reported3, made_reports(500));
+  const std::string whole = with_voids(changes, 11, 290);
+  struct Piece {
+    std::string chunk;
+    std::uint64_t last;
+    bool within;  // it ends within a range of voids
+  };
+  const std::vector<Piece> pieces = {
+      {cut(whole, 1, 60), 60, true},
+      {cut(changes, 61, 80), 80, false},
+      {cut(with_voids(cut(changes, 41, 200), 41, 200), 81, 120), 120, true},
+      {cut(with_voids(cut(changes, 101, 300), 101, 290), 121, 200), 200, true},
+      {cut(whole, 201, 300), 300, false},
+  };
+  for (const Piece& piece : pieces) {  // a hub that reads its progress back before each
+    auto rig = open("first");
+    rig->start();
+    ASSERT_TRUE(rig->until([&] { return rebuilt_.has_value(); }));
+    ingest(*rig, piece.chunk);
+    ASSERT_TRUE(rig->until_committed(reported3, piece.last)) << piece.last << ": " << rig->writer().status().last_error;
+    EXPECT_TRUE(rig->writer().status().forks.empty());
+    rows_[reported3] = rows(*rig, reported3);
+    state_ = state(*rig);
+    EXPECT_EQ(chain(*rig, reported3) == chain_of(changes, piece.last), !piece.within) << piece.last;
+  }
+  EXPECT_EQ(seams(), (std::vector<std::string>{"61", "81", "121", "201"}));
+  expect_topics_whole();
+
+  auto rig = open("second");
+  rig->start();
+  ASSERT_TRUE(rig->until([&] { return rebuilt_.has_value(); }));
+  EXPECT_TRUE(rebuilt_->refused.empty() && rebuilt_->gone.empty());
+  EXPECT_TRUE(rows(*rig, reported3) == rows_[reported3]) << rig->log().received().base(reported3);
+  EXPECT_EQ(state(*rig), state_);
+  EXPECT_EQ(chain(*rig, reported3), chain_of(changes, 300));
+  ingest(*rig, cut(changes, 301, 400));
+  ASSERT_TRUE(rig->until_committed(reported3, 400));
+  EXPECT_EQ(rig->log().state(Stream::reported, "twin/pump-1").value().size(), 1u);
+  expect_topics_whole();
+
+  rig.reset();
+  EXPECT_EQ(faults("first"), std::vector<std::string>{});
+  EXPECT_EQ(faults("second"), std::vector<std::string>{});
+  change_void("second", 250);
+  ASSERT_FALSE(faults("second").empty());
+  EXPECT_NE(faults("second")[0].find("chain"), std::string::npos) << faults("second")[0];
+}
+
+// A hub that was lost within a range, and what it has of it is not what comes next.
+TEST_F(RebuildTest, GoesOnWithinARangeOfVoids) {
+  prefix_ = "within-rebuild";
+  const std::string changes = chunk_of(reported3, made_reports(300));
+  {
+    auto rig = open("first");
+    rig->start();
+    ingest(*rig, cut(with_voids(changes, 11, 290), 1, 60));
+    ASSERT_TRUE(rig->until_committed(reported3, 60));
+  }
+  auto rig = open("second");
+  rig->start();
+  ASSERT_TRUE(rig->until([&] { return rebuilt_.has_value(); }));
+  EXPECT_TRUE(rebuilt_->refused.empty() && rebuilt_->gone.empty());
+  EXPECT_EQ(rig->log().received().base(reported3), 60u);
+  ingest(*rig, cut(changes, 61, 100));
+  ASSERT_TRUE(rig->until_committed(reported3, 100)) << rig->writer().status().last_error;
+  ingest(*rig, cut(with_voids(cut(changes, 91, 300), 91, 290), 101, 300));
+  ASSERT_TRUE(rig->until_committed(reported3, 300)) << rig->writer().status().last_error;
+  EXPECT_EQ(chain(*rig, reported3), chain_of(changes, 300));
+  EXPECT_EQ(seams(), (std::vector<std::string>{"61", "101"}));
+}
+
+// Where no voids are, what does not join stays a fork.
+TEST_F(RebuildTest, WritesNoForkForVoidsElsewhere) {
+  prefix_ = "fork-rebuild";
+  const std::string changes = chunk_of(reported3, made_reports(300));
+  {
+    auto rig = open("first");
+    rig->start();
+    ingest(*rig, cut(with_voids(changes, 11, 90), 1, 120));
+    ASSERT_TRUE(rig->until_committed(reported3, 120));
+  }
+  auto other = made_reports(300);
+  other[3] = other[4];
+  auto rig = open("other");
+  ingest(*rig, chunk_of(reported3, other));
+  rig->start();
+  ASSERT_TRUE(rig->until([&] { return !rig->writer().status().forks.empty(); }));
+  EXPECT_EQ(rig->writer().committed().base(reported3), 120u);
 }
 
 }  // namespace

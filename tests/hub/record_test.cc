@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "cloudsync/hub/cloud_event.h"
+#include "edgeruntime/event_json.h"
 #include "eventlog/chain.h"
 #include "schemas/limits.h"
 #include "tests/hub/broker.h"
@@ -36,7 +37,7 @@ RecordHeaders headers_of(const TopicRecord& record) {
 
 const RunId run = made_run(3);
 const RunStream telemetry{run, Stream::telemetry}, control{run, Stream::control}, desired{run, Stream::desired},
-    alarms{run, Stream::alarm}, blobs{run, Stream::blob};
+    alarms{run, Stream::alarm}, blobs{run, Stream::blob}, reported{run, Stream::reported};
 
 class Record : public testing::Test {
  protected:
@@ -63,7 +64,9 @@ TEST_F(Record, GivesEveryRowAndTheChainOfTheProgressTopicBack) {
   wanted[name_of(alarms)] = plain_rows();
   wanted[name_of(blobs)] = strange_rows();
   wanted[name_of(desired)] = made_changes();
-  for (const RunStream& of : {control, telemetry, alarms, blobs, desired}) store(rig, of, wanted[name_of(of)]);
+  wanted[name_of(reported)] = rows_in(with_voids(chunk_of(reported, made_reports(60)), 11, 50));
+  for (const RunStream& of : {control, telemetry, alarms, blobs, desired, reported})
+    store(rig, of, wanted[name_of(of)]);
 
   std::map<std::string, Digest> chains;
   std::map<std::string, std::size_t> seen;
@@ -126,6 +129,36 @@ TEST_F(Record, ShowsAChangeAsJsonAndAbridgesWhatNoBrokerTakes) {
   EXPECT_FALSE(records[3].headers.contains("landfall-payload"));
 }
 
+TEST_F(Record, ShowsAVoidAsWhatItSuperseded) {
+  Scratch scratch;
+  HubRig rig(scratch.path(), options_for("voids"));
+  rig.start();
+  const auto rows = rows_in(with_voids(chunk_of(reported, made_reports(12)), 2, 11));
+  store(rig, reported, rows);
+  const auto records = read_topics(Broker::shared().bootstrap(), "voids", {"twins"});
+  ASSERT_EQ(records.size(), 12u);
+  EXPECT_EQ(records[0].headers.at("ce_type"), "landfall.twin.reported");
+  EXPECT_EQ(records[11].headers.at("ce_type"), "landfall.twin.reported");
+  for (std::size_t i = 1; i < 11; ++i) {
+    const auto& headers = records[i].headers;
+    EXPECT_EQ(records[i].key, "pump-1");
+    EXPECT_EQ(headers.at("ce_type"), "landfall.twin.void");
+    EXPECT_EQ(headers.at("ce_id"), name_of(reported) + "/" + std::to_string(i + 1));
+    EXPECT_EQ(headers.at("ce_subject"), "twin/pump-1");
+    EXPECT_EQ(headers.at("content-type"), "application/json");
+    EXPECT_FALSE(headers.contains("ce_actor") || headers.contains("landfall-payload"));
+    EXPECT_EQ(to_hex(headers.at("landfall-row")), to_hex(rows[i]));
+    EXPECT_FALSE(headers.contains("landfall-chain")) << "it follows from the records before it";
+    const json shown = json::parse(event_json({run, Stream::reported, i + 1}, decode_row(rows[i]).value()));
+    EXPECT_EQ(shown.at("kind"), "void");
+    EXPECT_EQ(shown.at("payload"), json::parse(records[i].value));
+    EXPECT_EQ(
+        json::parse(records[i].value),
+        json({{"object", "twin/pump-1"},
+              {"changes", {{{"path", "/p/speed"}, {"supersedes", {name_of(reported) + "/" + std::to_string(i)}}}}}}));
+  }
+}
+
 TEST(RecordReader, RefusesWhatNoHubWrites) {
   const std::string id = name_of(telemetry) + "/1";
   const RecordHeaders good = {{"ce_id", id},
@@ -159,6 +192,8 @@ TEST(RecordReader, RefusesWhatNoHubWrites) {
                                                                {"ce_subject", "a\nb"},
                                                                {"ce_subject", long_subject},
                                                                {"landfall-row", long_row},
+                                                               {"ce_type", "landfall.twin.void"},
+                                                               {"landfall-chain", "x"},
                                                                {"landfall-row", "x"}};
   for (const auto& [name, value] : bad) {
     const auto read = read_record("pump-1", "1", with(name, value));

@@ -10,6 +10,8 @@
 #include "schemas/op.h"
 #include "tests/hub/broker.h"
 #include "tests/hub/hub_rig.h"
+#include "tests/hub/made_events.h"
+#include "tests/hub/made_rows.h"
 #include "tests/hub/topic_reader.h"
 
 namespace landfall {
@@ -140,6 +142,32 @@ TEST_F(Projector, HoldsTheNewestOfEachKeyAndATombstoneWhereItIsGone) {
   EXPECT_EQ(topic("alarm-state"), (Newest{{"pump-1/hot", "/v=on;"}}));
   EXPECT_EQ(topic("document-state"), (Newest{{"before", "/v=1;"}, {"gone", std::nullopt}}));
   EXPECT_EQ(projector_->last_error(), "");
+}
+
+// A void puts nothing, and takes away as much as the change that it stands for.
+TEST_F(Projector, ShowsWhatVoidsLeave) {
+  open("left-by-voids");
+  const RunStream reported{made_run(3), Stream::reported};
+  const std::string sent = with_voids(chunk_of(reported, made_reports(40)), 2, 39);
+  const auto ingest = [&](std::uint64_t first, std::uint64_t last) {
+    bool done = false;
+    rig_->log().ingest(cut(sent, first, last), [&](const Status& status) { done = status.ok(); });
+    ASSERT_TRUE(rig_->until([&] { return done; }));
+    ASSERT_TRUE(rig_->until_committed(reported, last));
+  };
+  const auto value = [](std::uint64_t seq) { return "/p/speed=" + std::to_string(seq * 0x9e3779b97f4a7c15u) + ";"; };
+  ingest(1, 1);
+  start();
+  ASSERT_TRUE(settled());
+  EXPECT_EQ(topic("twin-state"), (Newest{{"pump-1", value(1)}}));
+  projector_.reset();
+  ingest(2, 20);  // while nobody looks
+  start();
+  ASSERT_TRUE(settled());
+  EXPECT_EQ(topic("twin-state"), (Newest{{"pump-1", std::nullopt}}));
+  ingest(21, 40);
+  ASSERT_TRUE(settled());
+  EXPECT_EQ(topic("twin-state"), (Newest{{"pump-1", value(40)}}));
 }
 
 TEST_F(Projector, ShowsNothingWhoseCauseIsNotCommitted) {

@@ -47,7 +47,7 @@ def read(suffix):
                 open_partitions.discard(message.partition())
                 continue
             raise SystemExit(f"{topic}: {message.error().str()}")
-        headers = {name: value.decode() for name, value in message.headers() or [] if name != "landfall-payload"}
+        headers = {name: value.decode() for name, value in message.headers() or [] if not name.startswith("landfall-")}
         records.append({"key": (message.key() or b"").decode(), "value": message.value(), "headers": headers,
                         "partition": message.partition(), "offset": message.offset()})
     consumer.close()
