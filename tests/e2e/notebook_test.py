@@ -66,6 +66,26 @@ def everything_is_in_kafka(fleet, edge):
     fleet.hub.wait("nothing waits for kafka", lambda status: status["kafka"]["backlog_events"] == 0)
 
 
+def reports_that_become_voids(fleet, edge):
+    """Superseded while the link was held: their records name no actor and no value, and have headers that are no text."""
+    wait_for("the property aboard", lambda: "flow" in edge.cli("twin", "show", "valve", "--dir", edge.dir).stdout, 30)
+    edge.cli("link", "hold", "--dir", edge.dir)
+    client = MqttClient(edge.mqtt_port, "reporter")
+    client.subscribe("landfall/valve/twin/error")
+    for flow in range(200):
+        client.publish("landfall/valve/twin/reported", json.dumps({"flow": flow * 7919}).encode(), qos=1)
+    if client.messages:
+        raise Failure(f"a report was refused: {client.messages[0]}")
+    client.close()
+    wait_for("the last report", lambda: str(199 * 7919) in edge.cli("twin", "show", "valve", "--dir", edge.dir).stdout, 30)
+    edge.cli("link", "release", "--dir", edge.dir)
+    wait_for("the last report ashore",
+             lambda: str(199 * 7919) in fleet.hub.cli("twin", "show", "valve", "--dir", fleet.hub.dir).stdout, 30)
+    shown = fleet.hub.cli("log", "show", "--stream", "reported", "--limit", "0", "--dir", fleet.hub.dir).stdout
+    if sum(" void twin/valve " in line for line in shown.splitlines()) < 100:
+        raise Failure(f"no voids ashore:\n{shown[:2000]}")
+
+
 def run(fleet):
     python = python_with(TOP / "tools/notebook/requirements.txt")
     fleet.start_hub()
@@ -81,6 +101,7 @@ def run(fleet):
     for device in ("pump", "valve"):
         fleet.hub.cli("device", "add", device, "--node", "ship", "--dir", fleet.hub.dir)
     fleet.hub.cli("twin", "define", "valve", "opening", "type=int", "--dir", fleet.hub.dir)
+    fleet.hub.cli("twin", "define", "valve", "flow", "type=int", "history=latest", "--dir", fleet.hub.dir)
     wait_for("the devices aboard", lambda: "valve" in edge.cli("device", "list", "--dir", edge.dir).stdout and
              "pump" in edge.cli("device", "list", "--dir", edge.dir).stdout, 30)
     edge.cli("alarm", "raise", "pump", "bilge", "--severity", "critical", "--dir", edge.dir)
@@ -89,6 +110,7 @@ def run(fleet):
     fleet.hub.cli("twin", "set", "valve", "opening=40", "--as", "office", "--dir", fleet.hub.dir)
     fleet.hub.cli("twin", "set", "valve", "opening=45", "--as", "office", "--dir", fleet.hub.dir)
     edge.cli("twin", "set", "valve", "opening=55", "--as", "chief", "--reason", "storm", "--dir", edge.dir)
+    reports_that_become_voids(fleet, edge)
     everything_is_in_kafka(fleet, edge)
 
     def ask(*more):
