@@ -6,6 +6,8 @@
 
 #include <nlohmann/json.hpp>
 
+#include "crdt/exact_json.h"
+#include "crdt/json_text.h"
 #include "schemas/limits.h"
 #include "schemas/op.h"
 
@@ -73,26 +75,6 @@ std::string base64(std::string_view bytes) {
   return out;
 }
 
-// Nobody's value nests deeper (document_depth_max), and to write JSON takes stack for each level.
-bool nests_too_deep(std::string_view json) {
-  std::size_t depth = 0;
-  bool quoted = false;
-  for (std::size_t i = 0; i < json.size(); ++i) {
-    const char c = json[i];
-    if (quoted) {
-      if (c == '\\') ++i;
-      if (c == '"') quoted = false;
-    } else if (c == '"') {
-      quoted = true;
-    } else if ((c == '[' || c == '{') && ++depth > 4 * document_depth_max) {
-      return true;
-    } else if ((c == ']' || c == '}') && depth > 0) {
-      --depth;
-    }
-  }
-  return false;
-}
-
 enum class Detail : std::uint8_t { all, values, paths, none };
 
 Result<std::string> change_json(const RunStream& of, const Event& event, Detail detail) {
@@ -104,7 +86,9 @@ Result<std::string> change_json(const RunStream& of, const Event& event, Detail 
     Json change = {{"path", op.path}};
     if (op.value && detail <= Detail::values) {
       const auto text = op.value->substr(0, op.value->find('\0'));
-      Json value = nests_too_deep(text) ? Json(Json::value_t::discarded) : Json::parse(text, nullptr, false);
+      // Nobody's value nests deeper (document_depth_max), and to write JSON takes stack for each level.
+      Json value =
+          json_nesting(text) > 4 * document_depth_max ? Json(Json::value_t::discarded) : read_exact<Json>(text);
       change["value"] = value.is_discarded() ? Json{{"base64", base64(*op.value)}} : std::move(value);
     }
     if (detail == Detail::all) {
@@ -117,7 +101,7 @@ Result<std::string> change_json(const RunStream& of, const Event& event, Detail 
   if (!reader.status()) return reader.status().error();
   Json all = {{"object", event.subject}, {"changes", std::move(changes)}};
   if (detail != Detail::all) all[abridged_key] = true;
-  return all.dump(-1, ' ', false, Json::error_handler_t::replace);
+  return write_exact(all);
 }
 
 }  // namespace

@@ -8,6 +8,7 @@
 #include "edgeruntime/event_json.h"
 #include "eventlog/chain.h"
 #include "schemas/limits.h"
+#include "schemas/op.h"
 #include "tests/hub/broker.h"
 #include "tests/hub/hub_rig.h"
 #include "tests/hub/made_events.h"
@@ -157,6 +158,29 @@ TEST_F(Record, ShowsAVoidAsWhatItSuperseded) {
         json({{"object", "twin/pump-1"},
               {"changes", {{{"path", "/p/speed"}, {"supersedes", {name_of(reported) + "/" + std::to_string(i)}}}}}}));
   }
+}
+
+TEST(AChange, ShowsNumbersAsTheyAreWritten) {
+  std::vector<Op> ops = {{"/p/a/c", std::string("32.50\0more", 10), {}},
+                         {"/p/b/c", R"({"id":18446744073709551616,"of":[1e30,-0.10,7,true]})", {}},
+                         {"/p/c/c", std::string(300, '[') + "1.50" + std::string(300, ']'), {}},
+                         {"/p/d/c", std::string(60, '[') + "1.50" + std::string(60, ']'), {}},
+                         {"/p/e/c", "1e400", {}}};
+  const std::string payload = encode_ops(ops, desired).value();
+  const Event event = made(Kind::change, "twin/pump-1", payload);
+  const auto shown = change_json(desired, event);
+  ASSERT_TRUE(shown.ok());
+  const std::string numbers =
+      R"({"path":"/p/a/c","value":32.50,"supersedes":[]},)"
+      R"({"path":"/p/b/c","value":{"id":18446744073709551616,"of":[1e30,-0.10,7,true]},"supersedes":[]},)"
+      R"({"path":"/p/c/c","value":{"base64":")";
+  EXPECT_NE(shown->find(numbers), std::string::npos) << *shown;
+  EXPECT_NE(shown->find("[[1.50]]"), std::string::npos) << *shown;
+  EXPECT_NE(shown->find(R"({"path":"/p/e/c","value":{"base64":"MWU0MDA="},"supersedes":[]})"), std::string::npos)
+      << *shown;
+  EXPECT_TRUE(json::accept(*shown));
+  const auto line = event_json({run, Stream::desired, 1}, event);
+  EXPECT_NE(line.find(numbers), std::string::npos) << line;
 }
 
 TEST(RecordReader, RefusesWhatNoHubWrites) {
