@@ -24,6 +24,7 @@ void DeafClients::note(const CapturedMessage& message) {
 }
 
 void DeafClients::add(const CapturedMessage& message) {
+  if (!message.topic.starts_with("$hw/")) return;  // not KubeEdge's: a sensor that only publishes
   const auto topic = parse_device_topic(message.topic);
   if (!topic || message.client.empty()) return;
   auto found = clients_.find(message.client);

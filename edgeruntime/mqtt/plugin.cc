@@ -286,8 +286,15 @@ class Plugin {
       return refused;
     }
     const std::string client(message->client), topic(message->topic);
-    return mosquitto_broker_publish_copy(client.c_str(), topic.c_str(), static_cast<int>(message->payload.size()),
-                                         message->payload.data(), message->qos, false, nullptr);
+    // With mosquitto's own allocator: it frees what it sent and counts that off its memory_limit. What its
+    // mosquitto_broker_publish_copy allocates it never counted, so a hundred messages wrap the count and nobody is read from again.
+    void* payload = mosquitto_malloc(std::max<std::size_t>(message->payload.size(), 1));
+    if (payload == nullptr) return refused;
+    memcpy(payload, message->payload.data(), message->payload.size());
+    const int rc = mosquitto_broker_publish(client.c_str(), topic.c_str(), static_cast<int>(message->payload.size()),
+                                            payload, message->qos, false, nullptr);
+    if (rc != MOSQ_ERR_SUCCESS) mosquitto_free(payload);
+    return rc;
   }
 
   void tell(Outcome outcome, const mosquitto* client, std::string_view topic) {

@@ -4,7 +4,8 @@
 Property. An edge says what is desired of the devices that it runs, and of no other node's; a broker that has forgotten
 everything is told again, so that a late subscriber hears it. What a device publishes as an alarm is an occurrence on both
 sides, raised once whatever is killed; any other content on the topic stays an event; what is wrong is answered and changes
-nothing. A command reaches its device, and what the device says of it reaches who issued it.
+nothing. A command reaches its device, and what the device says of it reaches who issued it. What is reported while there
+is no link travels as it was said, or as its last value where that is all that matters.
 
     device_topics.py --build DIR [--keep]
 """
@@ -158,6 +159,39 @@ def commands(fleet, edge):
     device.close()
 
 
+def reports_of_an_absence(fleet, edge):
+    hub, count = fleet.hub, 300
+    hub.cli("twin", "define", "valve", "rpm", "type=int", "history=latest", "--dir", hub.dir)
+    hub.cli("twin", "define", "valve", "hours", "type=int", "--dir", hub.dir)
+    def defined():
+        twin = json.loads(edge.cli("twin", "show", "valve", "--json", "--dir", edge.dir).stdout)
+        return "hours" in twin["properties"] and twin["properties"].get("rpm", {}).get("history") == "latest"
+    wait_for("the definitions aboard", defined, 30)
+    edge.wait("an empty backlog", lambda status: status["log"]["backlog"] == 0)
+    edge.hold()
+    before = edge.status()["streams"]["reported"]["own"]
+    device = MqttClient(edge.mqtt_port, "valve-sensor")
+    for name in ("rpm", "hours"):
+        for value in range(count):
+            device.publish("landfall/valve/twin/reported", json.dumps({name: value}), qos=1)
+    device.close()
+    wait_for("the reports in the log", lambda: edge.status()["streams"]["reported"]["own"] == before + 2 * count, 60)
+    edge.cli("link", "release", "--dir", edge.dir)
+    def ashore():
+        properties = json.loads(hub.cli("twin", "show", "valve", "--json", "--dir", hub.dir).stdout)["properties"]
+        return {name: properties[name].get("reported", {}).get("value") for name in ("rpm", "hours")}
+    wait_for("the last of each ashore", lambda: ashore() == {"rpm": count - 1, "hours": count - 1}, 60)
+    # Superseded reports of rpm went without their values; aboard they are kept, and of hours everywhere.
+    def values(node, name):
+        shown = node.cli("log", "show", "--stream", "reported", "--limit", "2000", "--json", "--dir", node.dir).stdout.splitlines()
+        changes = [change for line in shown for change in (json.loads(line)["payload"] or {}).get("changes", [])]
+        return [change.get("value") for change in changes if change["path"] == f"/p/{name}"]
+    for name, node, kept in (("rpm", edge, count), ("hours", edge, count), ("hours", hub, count), ("rpm", hub, 1)):
+        expect(f"{name} at {node.name}", len([value for value in values(node, name) if value is not None]), kept)
+    expect("reports of rpm ashore", len(values(hub, "rpm")), count)
+    expect("voids sent", edge.status()["peers"][0]["voids_sent"], count - 1)
+
+
 def run(fleet):
     fleet.start_hub()
     edge = fleet.add_edge("ship")
@@ -166,8 +200,9 @@ def run(fleet):
     brokers_that_forgot(edge)
     alarms(fleet, edge)
     commands(fleet, edge)
+    reports_of_an_absence(fleet, edge)
 
 
 if __name__ == "__main__":
     sys.exit(run_flow(__doc__, "topics", run,
-                      "own topics: desired, brokers that forgot, alarms, commands: as promised"))
+                      "own topics: desired, brokers that forgot, alarms, commands, reports: as promised"))

@@ -172,6 +172,20 @@ TEST(Directed, ComesBackAndNoBytesBreakTheDecoder) {
   }
 }
 
+// A sensor that only ever publishes on our topics waits for nothing.
+TEST(DeafClients, SpeakKubeEdgesTopics) {
+  DeafClients deaf;
+  CapturedMessage message;
+  message.outcome = Outcome::request;
+  message.client = "sensor";
+  message.topic = "landfall/pump/twin/reported";
+  deaf.note(message);
+  EXPECT_EQ(deaf.size(), 0u);
+  message.topic = "$hw/events/device/pump/state/update";
+  deaf.note(message);
+  EXPECT_EQ(deaf.size(), 1u);
+}
+
 TEST(DeafClients, AreForgottenOldestFirstAndWhenTheySubscribeOrGo) {
   DeafClients deaf;
   const auto note = [&](const std::string& client, Outcome outcome, const std::string& device = "pump") {

@@ -70,6 +70,22 @@ TEST(Outbound, ALargeBacklogIsSentWhole) {
   EXPECT_TRUE(edge.wait([](auto& m) { return m["published"] == messages && m["dropped"] == 0; }));
 }
 
+// The broker counts what it frees off its memory_limit: what it never counted on made it read from nobody after a hundred.
+TEST(Outbound, AThousandToOneClientLeaveTheBrokerWithItsMemory) {
+  Edge edge;
+  MqttClient deaf(edge.port, Version::v311, "deaf");
+  ASSERT_TRUE(edge.wait(is_connected));
+  constexpr int messages = 1000;
+  const std::string filling(2000, 'x');
+  for (int i = 0; i < messages; ++i) {
+    edge.say("to\tdeaf\t$hw/events/device/d/twin/update/delta\t" + std::to_string(i) + " " + filling);
+    ASSERT_EQ(deaf.message(), "$hw/events/device/d/twin/update/delta=" + std::to_string(i) + " " + filling);
+  }
+  MqttClient device(edge.port, Version::v311, "d");
+  EXPECT_TRUE(device.publish_and_wait({"landfall/pump/telemetry/x", filling}));
+  EXPECT_TRUE(edge.wait([](auto& m) { return m["connected"] == 1 && m["connects"] == 1; }));
+}
+
 TEST(Outbound, NobodyTakesTheEdgesPlace) {
   Edge edge;
   ASSERT_TRUE(edge.wait(is_connected));
