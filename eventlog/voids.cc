@@ -4,6 +4,7 @@
 #include <memory>
 #include <vector>
 
+#include "eventlog/state_delta.h"
 #include "schemas/event.h"
 #include "schemas/limits.h"
 #include "schemas/op.h"
@@ -28,19 +29,23 @@ class Rows {
     Result<DecodedChunk> decoded = decode_chunk(stored.bytes);
     if (!decoded) return std::move(decoded).error();
     const std::size_t before = rows_.size();
+    std::size_t state_bytes = state_bytes_;
+    const auto leave = [&] {
+      rows_.resize(before);
+      return false;
+    };
     const std::string& kept = *decoded_.emplace_back(std::make_unique<std::string>(std::move(decoded->rows)));
     RowReader reader(kept);
     for (std::string_view row = reader.next(); !row.empty(); row = reader.next()) {
       Result<Event> event = decode_row(row);
       if (!event) return std::move(event).error();
-      if (event->kind == Kind::voided) {
-        rows_.resize(before);
-        return false;
-      }
-      const bool may =
-          event->kind == Kind::change && may_void_({of_.run, of_.stream, next_ + rows_.size() - before}, *event);
-      rows_.push_back({row, *event, may});
+      if (event->kind == Kind::voided) return leave();
+      state_bytes += state_bytes_of(*event);
+      if (before != 0 && state_bytes > chunk_state_bytes_max) return leave();
+      const Dot dot{of_.run, of_.stream, next_ + rows_.size() - before};
+      rows_.push_back({row, *event, event->kind == Kind::change && may_void_(dot, *event)});
     }
+    state_bytes_ = state_bytes;
     next_ = header.last + 1;
     bytes_ += header.rows_bytes;
     return true;
@@ -86,6 +91,17 @@ class Rows {
     bool may;
   };
 
+  // A receiver refuses a chunk of more (limits.h).
+  std::size_t state_bytes_of(const Event& event) const {
+    std::size_t bytes = 0;
+    if (event.kind != Kind::change) return bytes;
+    OpReader reader(event.payload, of_.run);
+    OpReader::View op;
+    while (reader.next(op))
+      bytes += (op.supersedes.size() + (op.value ? 1 : 0)) * state_row_bytes(event.subject, op.path);
+    return bytes;
+  }
+
   // The last of a range leads `held` to `after`.
   Status write_void(const Event& event, HybridTime time, const Digest* after, Digest& held, ChainHasher& hasher,
                     std::string& out) const {
@@ -122,7 +138,7 @@ class Rows {
   const MayVoid& may_void_;
   std::vector<std::unique_ptr<std::string>> decoded_;  // what rows_ borrow from
   std::vector<Row> rows_;
-  std::size_t bytes_ = 0, voids_ = 0;
+  std::size_t bytes_ = 0, state_bytes_ = 0, voids_ = 0;
 };
 
 }  // namespace

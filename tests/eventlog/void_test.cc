@@ -164,6 +164,32 @@ TEST(Voids, AreOnlyMadeWhereTheySave) {
   EXPECT_FALSE(voided({made->chunk}, [](const Dot&, const Event&) { return true; }));
 }
 
+// Three bytes of a dot are two kilobytes of key to whoever applies it.
+TEST(Voids, NoChunkNamesMoreRowsThanAReceiverTakes) {
+  Sites sites(7);
+  const std::string object = "twin/" + std::string(900, 'd'), path = "/p/" + std::string(900, 'x');
+  const RunStream other{{{{7}}, 1, 1}, stream};
+  for (std::uint64_t i = 0; i < 8; ++i) {
+    Op op{path, "1", {}};
+    for (std::uint64_t k = 0; k < op_supersedes_max; ++k)
+      op.supersedes.push_back({other.run, stream, i * 5000 + k + 1});
+    sites.edge.write(stream, object, {op});
+  }
+  const auto chunks = sites.edge.chunks(stream);
+  ASSERT_EQ(chunks.size(), 8u);
+  std::size_t at = 0;
+  while (at < chunks.size()) {
+    ChainHasher hasher;
+    const auto made = make_voids(
+        std::span(chunks).subspan(at), [](const Dot&, const Event&) { return true; }, hasher);
+    ASSERT_TRUE(made.ok());
+    const Status taken = sites.hub.ingest(*made ? (*made)->chunk.bytes : chunks[at].bytes);
+    EXPECT_TRUE(taken.ok()) << taken.error().detail;
+    at += *made ? (*made)->taken : 1;
+  }
+  EXPECT_EQ(sites.hub.log->received().base(sites.of()), 8u);
+}
+
 TEST(Voids, NobodyWritesThemAndNoneHoldsAValue) {
   Sites sites(4);
   std::vector<Op> ops{{"/p/0", "1", {}}};
