@@ -314,6 +314,8 @@ constexpr Target all[] = {
     {"kubeedge_message", kubeedge_message},
     {"kubeedge_import", kubeedge_import},
     {"kafka_record", kafka_record},
+    {"api_body", api_body},
+    {"event_input", event_input},
 };
 
 }  // namespace

@@ -16,5 +16,7 @@ std::span<const Target> targets();
 void kubeedge_topic(std::string_view bytes);
 void kubeedge_message(std::string_view bytes);
 void kubeedge_import(std::string_view bytes);
+void api_body(std::string_view bytes);
+void event_input(std::string_view bytes);
 
 }  // namespace landfall::fuzz
