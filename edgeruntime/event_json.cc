@@ -14,10 +14,12 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-// Payloads come from whoever may publish. What goes deeper is no JSON here, but a text.
+// Payloads come from whoever may publish. What goes deeper is no JSON here, but a text; so is what holds a byte 00, behind
+// which the parser does not look.
 constexpr std::size_t depth_max = 4 * document_depth_max;
 Json read(std::string_view text) {
-  return json_nesting(text) > depth_max ? Json(Json::value_t::discarded) : read_exact<Json>(text);
+  const bool taken = json_nesting(text) <= depth_max && text.find('\0') == std::string_view::npos;
+  return taken ? read_exact<Json>(text) : Json(Json::value_t::discarded);
 }
 
 std::string base64(std::string_view bytes) {

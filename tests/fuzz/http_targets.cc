@@ -23,6 +23,7 @@ void api_body(std::string_view bytes) {
     LANDFALL_CHECK(body.error().code == Code::out_of_range);
     return;
   }
+  LANDFALL_CHECK(bytes.find('\0') == std::string_view::npos);  // behind it is what the answer would say nothing of
   const std::string text = json_text(*body);
   const auto again = read(text);
   LANDFALL_CHECK(again.ok() && *again == *body && json_text(*again) == text);
@@ -44,6 +45,7 @@ void event_input(std::string_view bytes) {
   const std::string line = event_json({{{}, 1, 1}, in->stream, 1}, in->event());
   LANDFALL_CHECK(line.find('\n') == std::string::npos);
   const auto shown = nlohmann::json::parse(line);
+  LANDFALL_CHECK(bytes.find('\0') == std::string_view::npos);
   nlohmann::json body = {{"subject", in->subject}, {"stream", shown.at("stream")}};
   for (const char* key : {"content_type", "source", "id", "device", "payload_base64"}) {
     if (shown.contains(key)) body[key] = shown[key];
