@@ -64,6 +64,15 @@ const Entry* request_of(const Entries& entries) {
   return latest(requests);
 }
 
+// For an error: at most 64 characters, whole ones of UTF-8.
+std::string shown_json(std::string json) {
+  constexpr std::size_t shown_max = 64;
+  if (json.size() <= shown_max) return json;
+  std::size_t end = shown_max;
+  while (end > 0 && (static_cast<unsigned char>(json[end]) & 0xc0) == 0x80) --end;
+  return json.substr(0, end) + "...";
+}
+
 Error unknown(const std::string& id) { return {Code::not_found, "no command " + id + " is known"}; }
 
 // When the owner takes an ended command out of the state. Not before it would have expired: until then its id is spent.
@@ -306,18 +315,22 @@ void Commands::cancel(std::string id, std::string actor, OnWritten done) {
                         std::move(done));
 }
 
-void Commands::complete(std::string id, bool succeeded, std::string result, std::string actor,
+void Commands::complete(std::string id, bool succeeded, std::string result, std::string actor, Another another,
                         std::vector<Log::Meta> meta, OnWritten done) {
   const auto known = view(id);
-  auto decide = [id, succeeded, result = std::move(result)](const Entries& now) -> Result<std::vector<Op>> {
+  auto decide = [id, succeeded, result = std::move(result), another](const Entries& now) -> Result<std::vector<Op>> {
     if (at(now, request).empty()) return unknown(id);
     auto json = result.empty() ? Result<Json>(Json()) : read_json(result, "result");
     if (!json) return std::move(json).error();
-    if (view_command(id, now).from_device) return std::vector<Op>{};
-    return std::vector<Op>{put_op(now, ended,
-                                  write_json({{"state", to_string(succeeded ? State::succeeded : State::failed)},
-                                              {"by", "device"},
-                                              {"result", std::move(*json)}}))};
+    const State state = succeeded ? State::succeeded : State::failed;
+    if (const CommandView has = view_command(id, now); has.from_device) {
+      const bool same = has.state == state && (json->is_null() || write_json(*json) == has.result);
+      if (same || another == Another::dropped) return std::vector<Op>{};
+      return Error{Code::conflict, "command " + id + " has " + std::string(to_string(has.state)) +
+                                       " already, with the result " + shown_json(has.result)};
+    }
+    return std::vector<Op>{
+        put_op(now, ended, write_json({{"state", to_string(state)}, {"by", "device"}, {"result", std::move(*json)}}))};
   };
   impl_->objects.change(
       {Stream::alarm, object_of(id), known ? known->device : "", std::move(actor), std::move(decide), std::move(meta)},

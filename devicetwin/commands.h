@@ -56,9 +56,14 @@ class Commands {
   void issue(Issue issue, std::function<void(Result<CommandView>)> done);
   // `conflict` once it is sent or ended, as far as is known here.
   void cancel(std::string id, std::string actor, OnWritten done);
-  // From the device. A second result of the same command changes nothing; one that comes after the owner gave up counts.
-  void complete(std::string id, bool succeeded, std::string result, std::string actor, std::vector<Log::Meta> meta,
-                OnWritten done);
+  // The device's own word, or somebody's in its place. The first counts, also where it comes after the owner gave up. The
+  // same again changes nothing; another outcome is what `another` says. A result of null says none.
+  enum class Another : std::uint8_t {
+    conflict,  // an error that names the outcome there is
+    dropped,   // without a word: a device may have forgotten what it said
+  };
+  void complete(std::string id, bool succeeded, std::string result, std::string actor, Another another,
+                std::vector<Log::Meta> meta, OnWritten done);
 
   Result<CommandView> view(std::string_view id) const;
   // Ordered by id, from behind `after`. Empty device: of all.

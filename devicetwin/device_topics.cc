@@ -168,7 +168,7 @@ void DeviceTopics::Impl::write(const DeviceRequestTopic& at, DeviceRequest reque
             Error{Code::not_found, "no command " + std::string(at.name) + " of " + request.device + " is known"});
       }
       return commands.complete(std::string(at.name), request.yes, std::move(request.result), std::move(client),
-                               std::move(position), std::move(done));
+                               Commands::Another::dropped, std::move(position), std::move(done));
     }
     case What::alarm: {
       if (options.alarms == nullptr) return done(Error{Code::not_found, "no alarms are kept here"});

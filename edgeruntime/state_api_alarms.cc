@@ -123,7 +123,7 @@ void StateApi::commands(const Asked& asked, HttpApi::Reply reply) {
     if (succeeded == body->end() || !succeeded->is_boolean())
       return done(Error{Code::out_of_range, "succeeded: true or false is expected"});
     return parts_.commands.complete(id, succeeded->get<bool>(), json_text(body->value("result", Json())), request.actor,
-                                    {}, done);
+                                    Commands::Another::conflict, {}, done);
   }
   if (request.method == "POST") return issue_command(asked, std::move(reply));
   const auto known = known_query(request, {"after", "limit", "open", "device"});

@@ -86,6 +86,9 @@ TEST_F(ANoun, NumbersStayAsTheyAreWritten) {
       holds(good({"twin", "show", "valve"}), {"desired   12.50", "18446744073709551616", "@size = {\"bore\":1.50}"}));
   good({"doc", "put", "plan"}, R"({"draft":7.20,"id":18446744073709551616})");
   EXPECT_TRUE(holds(good({"doc", "show", "plan"}), {"\"draft\": 7.20", "\"id\": 18446744073709551616"}));
+  // The log's way to say it, and that of Kafka's topics.
+  EXPECT_TRUE(holds(landfall({"log", "show", "--dir", fleet.dir("hub"), "--json"}).out,
+                    {R"("value":12.50)", R"("value":18446744073709551616)", R"("value":7.20)"}));
   good({"command", "issue", "valve", "open", R"({"to":0.50})", "--id", "c1"});
   good({"command", "complete", "c1", R"({"at":0.40})"});
   for (const auto& shown : {good({"command", "show", "c1"}), good({"command", "list", "--json"})})
@@ -178,6 +181,13 @@ TEST_F(ANoun, CommandHasItsVerbs) {
   good({"command", "cancel", "c1"});
   EXPECT_EQ(json({"command", "show", "c1"})["cancel_asked"], true);
   good({"command", "complete", "c1", "\"late\"", "--failed"});
+  EXPECT_EQ(good({"command", "show", "c1"}), "c1  pump start {\"rpm\":900}  failed  late\n");
+  good({"command", "complete", "c1", "\"late\"", "--failed"});
+  good({"command", "complete", "c1", "--failed"});
+  for (const auto& other : {run({"command", "complete", "c1"}), run({"command", "complete", "c1", "3", "--failed"})}) {
+    EXPECT_EQ(other.exit_code, 1);
+    EXPECT_TRUE(holds(other.err, {"c1 has failed already", "late"})) << other.err;
+  }
   EXPECT_EQ(good({"command", "show", "c1"}), "c1  pump start {\"rpm\":900}  failed  late\n");
   EXPECT_EQ(good({"command", "list", "--open"}), "");
 }

@@ -188,6 +188,7 @@ TEST_F(AStateApi, AnswersAsItsFileSays) {
   good("GET", "/v1/commands?open=1&device=valve");
   good("DELETE", "/v1/commands/c1");
   good("POST", "/v1/commands/c1", R"({"succeeded":true,"result":"done"})");
+  good("POST", "/v1/commands/c1", R"({"succeeded":true,"result":"done"})");
   good("GET", "/v1/commands/c1");
   good("POST", "/v1/devices/valve", R"({"hand_over":{"node":"other"}})");
   good("POST", "/v1/devices",
@@ -328,6 +329,8 @@ TEST_F(AStateApi, RefusesAndWritesNothing) {
       {"DELETE", "/v1/commands/done", "", 409, "succeeded"},
       {"DELETE", "/v1/commands/none", "", 404, "none"},
       {"POST", "/v1/commands/done", R"({"succeeded":"yes"})", 400, "succeeded"},
+      {"POST", "/v1/commands/done", R"({"succeeded":false})", 409, "has succeeded already"},
+      {"POST", "/v1/commands/done", R"({"succeeded":true,"result":1})", 409, "with the result null"},
       {"POST", "/v1/commands/none", R"({"succeeded":true})", 404, "none"},
       {"GET", "/v1/commands/none", "", 404, "none"},
       {"PUT", "/v1/devices/valve", R"({"password_hash":"secret"})", 400, "mosquitto_passwd"},

@@ -47,8 +47,11 @@ struct Party {
   Result<Written> cancel(const std::string& id) {
     return node.wait([&](OnWritten done) { commands->cancel(id, "office", std::move(done)); });
   }
-  Result<Written> complete(const std::string& id, bool succeeded = true, std::string result = R"({"rpm":1})") {
-    return node.wait([&](OnWritten done) { commands->complete(id, succeeded, result, "pump-1", {}, std::move(done)); });
+  using Another = Commands::Another;
+  Result<Written> complete(const std::string& id, bool succeeded = true, std::string result = R"({"rpm":1})",
+                           Another another = Another::dropped) {
+    return node.wait(
+        [&](OnWritten done) { commands->complete(id, succeeded, result, "pump-1", another, {}, std::move(done)); });
   }
   CommandView view(const std::string& id) {
     auto view = commands->view(id);
@@ -145,6 +148,35 @@ TEST_F(ACommand, HasOneResult) {
   EXPECT_TRUE(ship.complete("c1", true)->dots.empty());
   EXPECT_EQ(ship.state("c1"), State::failed);
   EXPECT_EQ(ship.view("c1").result, R"("jammed")");
+}
+
+TEST_F(ACommand, TellsWhoAsksThatItHasAnotherOutcome) {
+  constexpr auto another = Commands::Another::conflict;
+  ASSERT_TRUE(ship.issue("c1", "start", 30min).ok());
+  schedule.run_for(31min);
+  EXPECT_EQ(ship.state("c1"), State::expired);
+  ASSERT_TRUE(ship.complete("c1", true, R"({"rpm": 1.50, "at":"port"})", another).ok()) << "the owner's is no outcome";
+  const auto version = ship.view("c1").version;
+  for (const auto* same : {R"({"at":"port","rpm":1.50})", "null", ""}) {
+    const auto again = ship.complete("c1", true, same, another);
+    ASSERT_TRUE(again.ok()) << same;
+    EXPECT_TRUE(again->dots.empty() && again->version == version) << same;
+  }
+  for (const auto& [succeeded, result] :
+       {std::pair{false, ""}, {false, R"({"at":"port","rpm":1.50})"}, {true, R"({"at":"port","rpm":1.5})"}}) {
+    const auto other = ship.complete("c1", succeeded, result, another);
+    ASSERT_FALSE(other.ok()) << result;
+    EXPECT_EQ(other.error().code, Code::conflict);
+    EXPECT_NE(other.error().detail.find(R"(c1 has succeeded already, with the result {"at":"port","rpm":1.50})"),
+              std::string::npos)
+        << other.error().detail;
+  }
+  EXPECT_EQ(ship.view("c1").version, version);
+  ASSERT_TRUE(ship.issue("c2").ok());
+  ASSERT_TRUE(ship.complete("c2", false, "\"x" + std::string(1000, 'y') + "\"", another).ok());
+  const auto other = ship.complete("c2", true, "", another);
+  ASSERT_FALSE(other.ok());
+  EXPECT_TRUE(other.error().detail.size() < 150 && other.error().detail.ends_with("yy...")) << other.error().detail;
 }
 
 TEST_F(ACommand, IssuedAgainIsTheSameCommand) {
@@ -269,7 +301,8 @@ TEST(CommandUnderCrashes, IsHeardAtMostOnceAndEnds) {
     ship.on_sent = [&](const CommandView& command) {
       if (!schedule.rng.chance(0.5)) return;
       ship.node.loop.after(schedule.rng.spread(1ms, 1s), [&ship, sent = command.id] {
-        ship.commands->complete(sent, true, "", "pump-1", {}, [](const Result<Written>&) {});
+        ship.commands->complete(sent, true, "", "pump-1", Commands::Another::dropped, {},
+                                [](const Result<Written>&) {});
       });
     };
     while (crashes < most) {
