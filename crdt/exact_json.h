@@ -111,12 +111,12 @@ void append(std::string& to, const Json& value, int indent, std::size_t level) {
 
 }  // namespace exact_json
 
-// Discarded where it is no JSON.
+// Discarded where it is no JSON. The parser does not look behind a byte 00, which no JSON holds.
 template <class Json = nlohmann::json>
 Json read_exact(std::string_view text) {
   Json root;
   exact_json::Reader<Json> reader(root);
-  if (!Json::sax_parse(text, &reader)) return Json(Json::value_t::discarded);
+  if (text.find('\0') != text.npos || !Json::sax_parse(text, &reader)) return Json(Json::value_t::discarded);
   return root;
 }
 

@@ -82,8 +82,7 @@ Result<Json> parse_body(const std::string& body, std::initializer_list<std::stri
   constexpr std::size_t depth_max = 2 * document_depth_max;
   if (json_nesting(body) > depth_max)
     return Error{Code::out_of_range, "the body is nested deeper than " + std::to_string(depth_max) + " levels"};
-  // The parser does not look behind a byte 00.
-  Json parsed = body.find('\0') == std::string::npos ? read_exact(body) : Json(Json::value_t::discarded);
+  Json parsed = read_exact(body);
   if (!parsed.is_object()) return Error{Code::out_of_range, "the body must be a JSON object"};
   LANDFALL_TRY(known_members(parsed, "this", known));
   return parsed;

@@ -35,6 +35,12 @@ TEST(ExactJson, NumbersCountAsWhatTheyAre) {
   for (const char* text : {"\"1.50\"", "true", "null", "[1.50]", "{}"}) EXPECT_FALSE(is_exact_number(read_exact(text)));
 }
 
+TEST(ExactJson, EndsWhereTheTextEnds) {
+  using namespace std::string_view_literals;
+  EXPECT_EQ(read_exact("12 "), Json(12));
+  for (const auto text : {"12\0"sv, "{}\0 and more"sv, "\0"sv, "[1,\0"sv}) EXPECT_TRUE(read_exact(text).is_discarded());
+}
+
 // Whole texts and damaged ones: read and refused alike, written alike.
 TEST(ExactJson, IsOtherwiseTheSame) {
   const std::string whole =
