@@ -372,7 +372,7 @@ Result<std::vector<Log::StoredChunk>> Outbox::read(const RunStream& of, std::uin
   auto chunks = log_.read(of, from, voids ? std::max(bytes_max, void_read_bytes) : bytes_max);
   if (!voids || !chunks || chunks->empty()) return chunks;
   std::vector<Log::StoredChunk> out;
-  for (std::size_t i = 0; i < chunks->size();) {
+  for (std::size_t i = 0, bytes = 0; i < chunks->size() && bytes < bytes_max; bytes += out.back().bytes.size()) {
     auto made = make_voids(std::span(*chunks).subspan(i), may_void_, hasher_);
     if (!made) return std::move(made).error();
     if (*made) totals_.voids += (*made)->voids;
